@@ -1,0 +1,1 @@
+"""What more than one script needs: the game, its prompts and records, files, the endpoint, the offline player."""

@@ -1,0 +1,30 @@
+"""The reward of a game, from named components. Perfect play scores 5.5 in `nyt`."""
+
+from connections_env.game import GameState, groups_one_away, themes_right
+
+
+def reward_components(state: GameState) -> dict[str, float]:
+    """Component -> its part of the reward; every component is present, 0.0 where nothing was earned."""
+    total, found, turns = len(state.puzzle.groups), len(state.found), state.player_turns
+    valid = sum(turn.status != "invalid" for turn in turns)
+    parts = {
+        "found": 4.0 * found / total,
+        # The last group comes by itself, so total - 1 guesses are the fewest that win.
+        "efficiency": min((total - 1) / len(turns), 1.0) if found else 0.0,
+        "valid": 0.5 * valid / len(turns) if turns else 0.0,
+        "almost": 0.5 * len(groups_one_away(state) - set(state.found)),
+    }
+    if state.ruleset.asks_themes:
+        named, right = state.themes or (), sum(themes_right(state))
+        parts |= {
+            "themes_attempted": 0.25 if named else 0.0,
+            "themes_count": 0.5 if len(named) == total else 0.0,
+            "themes_right": 4.0 * right / total,
+            "themes_all_right": 1.0 if right == total else 0.0,
+        }
+    return parts
+
+
+def reward(state: GameState) -> float:
+    """The sum of the components."""
+    return sum(reward_components(state).values())
