@@ -9,6 +9,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -29,7 +30,7 @@ _MOST_READINGS = 16  # ways kept of cutting one text into items; two are enough 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply of the player. `reasoning` is what the endpoint returned beside `content`; `tokens` is its whole output."""
+    """One reply of the player. `reasoning` came beside `content`; `tokens` is the endpoint's count for both."""
 
     content: str
     reasoning: str = ""
@@ -70,7 +71,7 @@ def _dissect(content: str, asked: Asked) -> list[_Piece]:
 
 
 def _answers(pieces: Iterable[_Piece]) -> list[str]:
-    """The different answers of a reply in their order, blank ones left out: an empty pair of tags is talk about the format."""
+    """The different answers of a reply, in order. An empty pair of tags is talk about the format and left out."""
     answers = (piece.text.strip() for piece in pieces if piece.kind == "answer")
     return [answer for answer in dict.fromkeys(answers) if answer]
 
@@ -165,10 +166,8 @@ def _spellings(piece: str) -> Iterator[str]:
         if len(piece) < 3 or _PAIRS.get(piece[0]) != piece[-1]:
             break
         if "\\" in piece and piece[0] == '"':
-            try:
+            with suppress(ValueError):
                 yield str(json.loads(piece))
-            except ValueError:
-                pass
         piece = piece[1:-1].strip()
         yield piece
     if piece.endswith("."):

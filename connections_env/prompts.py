@@ -20,15 +20,15 @@ def rules(ruleset: Ruleset) -> str:
         limit = f"Every wrong guess is a mistake, and {ruleset.mistakes_allowed} mistakes end the game."
     else:
         limit = (
-            f"While more than {ruleset.mistakes_count_from} groups remain, wrong guesses are free; from then on each is "
-            f"a mistake, and {ruleset.mistakes_allowed} mistakes end the game."
+            f"While more than {ruleset.mistakes_count_from} groups remain, wrong guesses are free; from then on each "
+            f"is a mistake, and {ruleset.mistakes_allowed} mistakes end the game."
         )
     hint = "\n- You are told when all but one of your items belong together." if ruleset.one_away_hint else ""
     themes = (
         "\n- When all groups are found, you name the theme of each, in a single reply." if ruleset.asks_themes else ""
     )
-    return f"""You are playing Connections. A board of items divides into groups of equal size. The items of a group share \
-a theme, and each item belongs to exactly one group, though some look as if they would fit another.
+    return f"""You are playing Connections. A board of items divides into groups of equal size. The items of a group \
+share a theme, and each item belongs to exactly one group, though some look as if they would fit another.
 
 Rules:
 - Each turn, guess one whole group.
@@ -56,8 +56,8 @@ def feedback(seen: Observation) -> str:
     if seen.asks_themes:
         groups = "\n".join(f"{n}. {item_list(group.items)}" for n, group in enumerate(seen.found, 1))
         return (
-            f"{told}\n\nAll groups are found:\n{groups}\n\nName the theme of each, in this order. Think first, then end "
-            'your reply with:\n<themes>["THEME1", "THEME2", ...]</themes>'
+            f"{told}\n\nAll groups are found:\n{groups}\n\nName the theme of each, in this order. Think first, then "
+            'end your reply with:\n<themes>["THEME1", "THEME2", ...]</themes>'
         )
     return f"{told}\n\nRemaining items: {item_list(seen.remaining)}"
 
@@ -99,9 +99,9 @@ def _mistakes(seen: Observation) -> str:
 
 SHORTEN = """You shorten the reasoning of a reply in a word game. The reply holds one <think> block and then an answer.
 
-Rewrite only the inside of the think block: keep the steps that lead to the answer and the reasons against the tempting \
-wrong ones, drop repetition and detours, and keep the voice. Return the whole reply and nothing else: <think>, the \
-shorter reasoning, </think>, a blank line, and the answer copied exactly, character for character."""
+Rewrite only the inside of the think block: keep the steps that lead to the answer and the reasons against the \
+tempting wrong ones, drop repetition and detours, and keep the voice. Return the whole reply and nothing else: \
+<think>, the shorter reasoning, </think>, a blank line, and the answer copied exactly, character for character."""
 
 
 def shorten(reply: str, target_tokens: int) -> list[Message]:

@@ -1,0 +1,70 @@
+"""What an endpoint sends back, read with suspicion: completions, error bodies, Retry-After."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from connections_env.parsing import Reply
+from connections_env.play import Answer, estimated_tokens
+from connections_env.prompts import Message
+from connections_env.records import Usage
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait by the Retry-After header, in either of its forms (RFC 9110, 10.2.3)."""
+    value = headers.get("retry-after", "").strip()
+    try:
+        return max(float(value), 0.0)
+    except ValueError:
+        pass
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max((until - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def read_error(body: object) -> str:
+    """The message in an error body, wherever it is."""
+    if isinstance(body, dict):
+        inner = body.get("error")
+        body = inner.get("message") if isinstance(inner, dict) else inner or body.get("message") or body.get("detail")
+    return body if isinstance(body, str) else str(body or "")
+
+
+def read_completion(completion: Any, messages: list[Message]) -> Answer:
+    """Reply and usage of a ChatCompletion. Raises where the body is none (AttributeError, LookupError, TypeError).
+
+    The client does not validate what it reads, so every field may be missing or of another type.
+    """
+    choice = completion.choices[0]
+    extra = choice.message.model_extra or {}
+    reasoning = extra.get("reasoning_content") or extra.get("reasoning")
+    content, reasoning = _text(choice.message.content), _text(reasoning)
+    usage = _usage(completion.usage)
+    if usage is None:  # budgets must hold all the same
+        asked = sum(estimated_tokens(message["content"]) for message in messages)
+        usage = Usage(input=asked, output=estimated_tokens(reasoning + content), requests=1)
+    finish = choice.finish_reason if isinstance(choice.finish_reason, str) else None
+    return Answer(Reply(content, reasoning, finish, usage.output), usage)
+
+
+def _text(value: Any) -> str:
+    """Content as text; a list of parts is joined. What UTF-8 cannot carry (lone surrogates) is replaced."""
+    if isinstance(value, list):
+        value = "".join(part.get("text") or "" for part in value if isinstance(part, dict))
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _usage(reported: Any) -> Usage | None:
+    counts = reported.to_dict() if hasattr(reported, "to_dict") else {}
+    prompt, completion = counts.get("prompt_tokens"), counts.get("completion_tokens")
+    if not isinstance(prompt, int) or not isinstance(completion, int):
+        return None
+    details = counts.get("prompt_tokens_details") or {}
+    # DeepSeek names it otherwise than OpenAI.
+    cached = details.get("cached_tokens") or counts.get("prompt_cache_hit_tokens") or 0
+    reasoning = (counts.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    return Usage(input=prompt, output=completion, cached=cached, reasoning=reasoning, requests=1)

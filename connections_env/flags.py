@@ -1,0 +1,205 @@
+"""One table of command-line flags for every script, so that a flag means the same everywhere."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from connections_env.rulesets import NYT, RULESETS
+from connections_env.truncation import TRUNCATE_MODES
+
+DEFAULT_MODEL = "deepseek-flash"
+DEFAULT_BASE_URL = "https://api.deepseek.com"
+STRENGTHS = ("weak", "low", "middle", "strong", "best")
+# What the rollout loop itself decides, or could not read.
+RESERVED_IN_BODY = ("messages", "model", "n", "stream")
+
+
+class UsageError(Exception):
+    """Something known to be wrong before the first request; the message is one line that names the way out."""
+
+
+def at_least(least: float, kind: Callable[[str], Any] = int) -> Callable[[str], Any]:
+    def number(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not value >= least:  # written so that NaN fails too
+            raise argparse.ArgumentTypeError(f"{text} is less than {least:g}")
+        return value
+
+    return number
+
+
+def json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError('give a JSON object like \'{"thinking": {"type": "disabled"}}\'')
+    if reserved := sorted(set(value) & set(RESERVED_IN_BODY)):
+        raise argparse.ArgumentTypeError(f"{', '.join(reserved)} cannot be set here")
+    return value
+
+
+def base_url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} does not begin with http:// or https://")
+    return text
+
+
+Flag = tuple[tuple[str, ...], dict[str, Any]]
+_yes: dict[str, Any] = {"action": "store_true"}
+
+TABLE: dict[str, dict[str, Flag]] = {
+    "puzzles": {
+        "puzzles": (
+            ("--puzzles",),
+            {
+                "metavar": "SOURCE",
+                "help": "dataset id, file (.json .jsonl .parquet) or builtin; "
+                "default ericbotti/connections-puzzles, offline builtin",
+            },
+        ),
+        "split": (("--split",), {"help": "split to take; default train_sft for datasets and builtin, all of a file"}),
+        "puzzle_ids_file": (
+            ("--puzzle-ids-file",),
+            {"type": Path, "metavar": "FILE", "help": "take only the puzzles whose ids it lists, one a line"},
+        ),
+        "num_examples": (
+            ("-n", "--num-examples"),
+            {"type": at_least(1), "metavar": "N", "help": "take only the first N puzzles"},
+        ),
+        "ruleset": (("--ruleset",), {"choices": RULESETS, "default": NYT.name, "help": "rules to play by (nyt)"}),
+    },
+    "results": {
+        "results_dir": (
+            ("--results-dir",),
+            {
+                "type": Path,
+                "metavar": "DIR",
+                "help": "where results_N.jsonl lie; default generate_results beside the "
+                "script, offline its folder offline/",
+            },
+        ),
+    },
+    "play": {
+        "rollouts_per_example": (
+            ("-r", "--rollouts-per-example"),
+            {"type": at_least(1), "default": 1, "metavar": "R", "help": "games per puzzle (1)"},
+        ),
+        "max_turns": (
+            ("--max-turns",),
+            {
+                "type": at_least(1),
+                "metavar": "N",
+                "help": "replies a game may take, anew when it is resumed; default "
+                "10, or the board's groups + mistakes allowed + 3 where that is more",
+            },
+        ),
+        "seed": (("--seed",), {"type": int, "default": 0, "help": "order of the games and offline player (0)"}),
+        "allow_empty_reasoning": (
+            ("--allow-empty-reasoning",),
+            _yes | {"help": "go on even if the first 20 replies hold no reasoning"},
+        ),
+    },
+    "endpoint": {
+        "model": (("-m", "--model"), {"default": DEFAULT_MODEL, "help": f"model to ask ({DEFAULT_MODEL})"}),
+        "base_url": (
+            ("-b", "--base-url"),
+            {
+                "type": base_url,
+                "default": DEFAULT_BASE_URL,
+                "metavar": "URL",
+                "help": f"OpenAI-compatible endpoint ({DEFAULT_BASE_URL})",
+            },
+        ),
+        "api_key_var": (
+            ("-k", "--api-key-var"),
+            {
+                "default": "DEEPSEEK_API_KEY",
+                "metavar": "NAME",
+                "help": "environment variable that holds the key (DEEPSEEK_API_KEY); a loopback URL needs none",
+            },
+        ),
+        "temperature": (("-T", "--temperature"), {"type": at_least(0, float), "help": "not sent unless given"}),
+        "top_p": (("--top-p",), {"type": at_least(0, float), "help": "not sent unless given"}),
+        "max_tokens": (
+            ("-t", "--max-tokens"),
+            {"type": at_least(1), "metavar": "N", "help": "limit of one reply; not sent unless given"},
+        ),
+        "reasoning_effort": (("--reasoning-effort",), {"help": "low, high, max...; not sent unless given"}),
+        "sampling_args": (
+            ("-S", "--sampling-args"),
+            {"type": json_object, "default": {}, "metavar": "JSON", "help": "goes into the request body as it is"},
+        ),
+        "max_concurrent": (
+            ("-c", "--max-concurrent"),
+            {"type": at_least(1), "default": 64, "metavar": "N", "help": "most requests in flight (64)"},
+        ),
+        "max_retries": (
+            ("--max-retries",),
+            {"type": at_least(0), "default": 6, "metavar": "N", "help": "retries of one request (6)"},
+        ),
+        "timeout": (
+            ("--timeout",),
+            {"type": at_least(0.001, float), "default": 600.0, "metavar": "SECONDS", "help": "for one request (600)"},
+        ),
+    },
+    "budget": {
+        "max_cost": (
+            ("--max-cost",),
+            {"type": at_least(0, float), "metavar": "USD", "help": "stop when so much is spent; needs the prices"},
+        ),
+        "price_input": (
+            ("--price-input",),
+            {"type": at_least(0, float), "metavar": "USD", "help": "per million input tokens"},
+        ),
+        "price_cached": (
+            ("--price-cached",),
+            {
+                "type": at_least(0, float),
+                "metavar": "USD",
+                "help": "per million cached input tokens; default as --price-input",
+            },
+        ),
+        "price_output": (
+            ("--price-output",),
+            {"type": at_least(0, float), "metavar": "USD", "help": "per million output tokens"},
+        ),
+        "token_budget": (
+            ("--token-budget",),
+            {"type": at_least(1), "metavar": "N", "help": "stop when so many tokens went in and out"},
+        ),
+    },
+    "offline": {
+        "offline": (("--offline",), _yes | {"help": "no key, no network: bundled puzzles, a simulated player"}),
+        "player_strength": (
+            ("--player-strength",),
+            {"choices": STRENGTHS, "default": "strong", "help": "of the simulated player (strong)"},
+        ),
+    },
+    "salvage": {
+        "truncate": (
+            ("--truncate",),
+            {
+                "choices": TRUNCATE_MODES,
+                "default": "last-valid",
+                "help": "where bad games are cut: before the first "
+                "invalid guess or unfit reply or the losing mistake (last-valid), or also before the mistakes that led "
+                "there (last-correct)",
+            },
+        ),
+    },
+}
+
+
+def add_flags(parser: argparse.ArgumentParser, *sections: str) -> None:
+    """Adds the flags of the named sections of the table."""
+    for section in sections:
+        group = parser.add_argument_group(section)
+        for destination, (names, keywords) in TABLE[section].items():
+            group.add_argument(*names, dest=destination, **keywords)

@@ -1,0 +1,167 @@
+"""The game loop: a model is a callable that answers messages; a game is what its replies make of a puzzle.
+
+rollout = await play_game(job, ask, max_turns=11)
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from connections_env import prompts
+from connections_env.game import GameState, name_themes, observe, play
+from connections_env.parsing import Asked, Reply, read_guess, read_themes, unfit_reason
+from connections_env.prompts import Message
+from connections_env.puzzles import Puzzle
+from connections_env.records import Message as MessageRow
+from connections_env.records import ResumedFrom, Rollout, Usage, info_of, outcome_of
+from connections_env.rulesets import Ruleset
+
+CHARACTERS_PER_TOKEN = 4  # English prose in the vocabularies of today's models; used only where nobody counted
+
+
+class PromptTooLong(Exception):
+    """The conversation no longer fits the model's context: this game ends, others go on."""
+
+
+class Stopped(Exception):
+    """The run is over before the game is: what is half-played is kept as `interrupted`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    reply: Reply
+    usage: Usage
+
+
+Ask = Callable[[list[Message], str], Awaitable[Answer]]
+"""Sends messages on behalf of a rollout id. Raises `PromptTooLong` or `Stopped`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A game to play: from scratch, or on from the kept replies of an earlier rollout."""
+
+    rollout_id: str
+    puzzle: Puzzle
+    ruleset: Ruleset
+    kept: tuple[Reply, ...] = ()
+    resumed_from: ResumedFrom | None = None
+    example_id: int = 0
+
+
+def default_max_turns(puzzle: Puzzle, ruleset: Ruleset) -> int:
+    """Replies a game may take: enough for every group and mistake, and three invalid guesses."""
+    return max(10, len(puzzle.groups) + ruleset.mistakes_allowed + 3)
+
+
+def take_reply(state: GameState, reply: Reply) -> GameState:
+    """The state after a reply to the question the state asks."""
+    if state.asks_themes:
+        return name_themes(state, read_themes(reply.content))
+    return play(state, read_guess(reply.content, state.puzzle))
+
+
+def replay_replies(puzzle: Puzzle, ruleset: Ruleset, replies: Sequence[Reply]) -> list[GameState]:
+    """The states of a game, the opening first, one more than the replies used; those after the end are not."""
+    states = [GameState(puzzle, ruleset)]
+    for reply in replies:
+        if states[-1].complete_reason is not None:
+            break
+        states.append(take_reply(states[-1], reply))
+    return states
+
+
+def asked(state: GameState) -> Asked:
+    return "themes" if state.asks_themes else "guess"
+
+
+def estimated_tokens(text: str) -> int:
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
+
+
+def conversation(states: Sequence[GameState], replies: Sequence[Reply]) -> list[Message]:
+    """The messages of a game up to its last state, the next question included while the game goes on."""
+    messages = prompts.opening(observe(states[0]))
+    for state, reply in zip(states[1:], replies, strict=False):
+        messages.append({"role": "assistant", "content": reply.content})
+        if state.complete_reason is None:
+            messages.append({"role": "user", "content": prompts.feedback(observe(state))})
+    return messages
+
+
+async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollout | None:
+    """Plays up to `max_turns` new replies. None if not a single one came: there is nothing new to keep.
+
+    `fields` go into the row as they are (model, sampling, simulated).
+    """
+    replies, usage = list(job.kept), Usage()
+    states = replay_replies(job.puzzle, job.ruleset, replies)
+    messages = conversation(states, replies)
+    started, clock = datetime.now(UTC), time.monotonic()
+    end: str | None = None
+    for _ in range(max_turns):
+        try:
+            answer = await ask(messages, job.rollout_id)
+        except PromptTooLong:
+            end = "prompt_too_long"
+            break
+        except Stopped:
+            end = "interrupted"
+            break
+        replies.append(answer.reply)
+        usage += answer.usage
+        states.append(take_reply(states[-1], answer.reply))
+        messages.append({"role": "assistant", "content": answer.reply.content})
+        if states[-1].complete_reason is not None:
+            break
+        messages.append({"role": "user", "content": prompts.feedback(observe(states[-1]))})
+    if len(replies) == len(job.kept):
+        return None
+    return make_rollout(
+        job,
+        states,
+        replies,
+        complete_reason=states[-1].complete_reason or end or "max_turns_reached",
+        usage=usage,
+        timing={"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 3)},
+        **fields,
+    )
+
+
+def make_rollout(
+    job: Job, states: Sequence[GameState], replies: Sequence[Reply], complete_reason: str, **fields: Any
+) -> Rollout:
+    """The row of a game, its conversation ending with the player's last reply."""
+    replies = replies[: len(states) - 1]
+    messages = conversation(states, replies)
+    if replies and messages[-1]["role"] == "user":
+        del messages[-1]
+    reasoning = iter(reply.reasoning or None for reply in replies)
+    rows = [
+        MessageRow.model_validate(
+            message | ({"reasoning_content": next(reasoning)} if message["role"] == "assistant" else {})
+        )
+        for message in messages
+    ]
+    return Rollout(
+        rollout_id=job.rollout_id,
+        example_id=job.example_id,
+        prompt=rows[:2],
+        completion=rows[2:],
+        info=info_of(job.puzzle, job.ruleset),
+        complete_reason=complete_reason,
+        reply_tokens=[_tokens(reply) for reply in replies],
+        reply_finish=[reply.finish_reason for reply in replies],
+        reply_unfit=[
+            unfit_reason(reply, job.puzzle, asked(state)) for state, reply in zip(states, replies, strict=False)
+        ],
+        resumed_from=job.resumed_from,
+        **outcome_of(states[-1]),
+        **fields,
+    )
+
+
+def _tokens(reply: Reply) -> int:
+    return reply.tokens if reply.tokens is not None else estimated_tokens(reply.reasoning + reply.content)

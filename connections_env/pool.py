@@ -1,0 +1,152 @@
+"""Many games at once: workers draw jobs from one iterator, finished games go to disk before they are counted."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tqdm import tqdm
+
+from connections_env.endpoint import Endpoint
+from connections_env.files import ResultsFile
+from connections_env.game import WON
+from connections_env.parsing import reasoning_of
+from connections_env.play import Answer, Job, default_max_turns, play_game
+from connections_env.prompts import Message
+from connections_env.quality import facts_of, rejection
+from connections_env.records import Rollout, Usage
+
+REASONING_EXPECTED_WITHIN = 20  # replies
+NO_REASONING = (
+    f"none of the first {REASONING_EXPECTED_WITHIN} replies holds reasoning, so no game could become an example; "
+    "choose a model or a request that shows its reasoning, or go on with --allow-empty-reasoning"
+)
+
+
+@dataclass
+class Tally:
+    """What became of a pool of games."""
+
+    games: int = 0
+    good: int = 0
+    won: int = 0
+    with_invalid: int = 0
+    lost: int = 0
+    unfinished: int = 0
+    rejections: Counter[str] = field(default_factory=Counter)
+    usage: Usage = field(default_factory=Usage)
+    unsaved: int = 0
+    """Games that were played and could not be written."""
+
+    def count(self, rollout: Rollout) -> None:
+        facts = facts_of(rollout)
+        why = rejection(facts)
+        self.games += 1
+        self.good += why is None
+        self.won += rollout.complete_reason in WON
+        self.lost += rollout.complete_reason == "max_mistakes"
+        self.unfinished += rollout.complete_reason not in WON | {"max_mistakes"}
+        self.with_invalid += "invalid" in facts.statuses
+        self.rejections[why or "good"] += 1
+        self.usage += rollout.usage
+
+
+async def play_all(
+    jobs: Iterable[Job],
+    endpoint: Endpoint,
+    results: ResultsFile,
+    *,
+    total: int,
+    max_turns: int | None = None,
+    allow_empty_reasoning: bool = False,
+    show_progress: bool = True,
+    **fields: Any,
+) -> Tally:
+    """Plays the jobs, as many at once as the endpoint's settings allow, until they or the endpoint end.
+
+    `fields` go into every row. Look at `endpoint.halt` for why the run ended early.
+    """
+    tally, queue = Tally(), iter(jobs)
+    ask = _Listener(endpoint, allow_empty_reasoning)
+    with tqdm(total=total, unit="game", disable=not show_progress, dynamic_ncols=True) as bar:
+
+        def count(rollout: Rollout) -> None:
+            tally.count(rollout)
+            bar.set_postfix_str(_so_far(tally, endpoint), refresh=False)
+            bar.update()
+
+        async def work() -> None:
+            for job in queue:
+                if endpoint.halt is not None:
+                    return
+                turns = max_turns or default_max_turns(job.puzzle, job.ruleset)
+                rollout = await play_game(job, ask, turns, model=endpoint.settings.model, **fields)
+                if rollout is not None:
+                    _save(rollout, results, endpoint, tally, partial(count, rollout))
+
+        async with results, asyncio.TaskGroup() as workers:
+            for _ in range(min(endpoint.settings.max_concurrent, total)):
+                workers.create_task(work())
+    return tally
+
+
+def _save(rollout: Rollout, results: ResultsFile, endpoint: Endpoint, tally: Tally, then: Callable[[], None]) -> None:
+    try:
+        results.append(rollout.to_line(), then)
+    except OSError as error:
+        tally.unsaved += 1
+        place = results.path or "a results file"
+        endpoint.stop(f"cannot write {place}: {error.strerror}; make room or mend the folder, then run again", 1)
+
+
+def _so_far(tally: Tally, endpoint: Endpoint) -> str:
+    spent = "" if endpoint.cost is None else f", {endpoint.cost:.2f} USD"
+    tokens = f"{endpoint.usage.input / 1e3:,.0f}k in, {endpoint.usage.output / 1e3:,.0f}k out"
+    return f"{tally.good} good, {tally.games - tally.good} bad, {tokens}{spent}"
+
+
+class _Listener:
+    """Passes messages on, and stops a run whose model hides its reasoning before it has cost much."""
+
+    def __init__(self, endpoint: Endpoint, allow_empty_reasoning: bool):
+        self.endpoint = endpoint
+        self.replies_without = 0
+        self.satisfied = allow_empty_reasoning
+
+    async def __call__(self, messages: list[Message], request_id: str) -> Answer:
+        answer = await self.endpoint.ask(messages, request_id)
+        if not self.satisfied:
+            if reasoning_of(answer.reply):
+                self.satisfied = True
+            else:
+                self.replies_without += 1
+                if self.replies_without == REASONING_EXPECTED_WITHIN:
+                    self.endpoint.stop(NO_REASONING, 1)
+        return answer
+
+
+@contextlib.contextmanager
+def interrupts(endpoint: Endpoint) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run gently while in this block, a second one at once."""
+    loop = asyncio.get_running_loop()
+
+    def interrupted() -> None:
+        if endpoint.halt is not None and endpoint.halt.exit_status == 130:
+            endpoint.abort()
+            return
+        waiting = f"waiting for {endpoint.in_flight} replies that are paid for; " if endpoint.in_flight else ""
+        tqdm.write(f"interrupted: {waiting}once more to stop at once", file=sys.stderr)
+        endpoint.stop("interrupted", 130)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,61 @@
+"""What a good game is, and which of a puzzle's rollouts is best."""
+
+from dataclasses import dataclass
+
+from connections_env.game import WON
+from connections_env.records import Rollout
+
+Rank = tuple[float, ...]
+
+_UNFIT = {"cut_off": "reply cut off", "no_reasoning": "no reasoning", "control_tokens": "control tokens"}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a row records of its game: enough to judge and rank it without a replay."""
+
+    statuses: tuple[str, ...]
+    """Of the player's guesses; the group the game completed itself is not among them."""
+    unfit: tuple[str | None, ...]
+    """For each reply, why it may not enter training data."""
+    tokens: tuple[int, ...]
+    complete_reason: str
+    reward: float
+    themes_right: bool = True
+    """False where the player had to name the themes and named one wrong."""
+
+
+def facts_of(rollout: Rollout) -> Facts:
+    return Facts(
+        statuses=tuple(guess.status for guess in rollout.guess_history if guess.status != "auto"),
+        unfit=tuple(rollout.reply_unfit),
+        tokens=tuple(rollout.reply_tokens),
+        complete_reason=rollout.complete_reason,
+        reward=rollout.reward,
+        themes_right=rollout.themes is None or all(rollout.themes.right),
+    )
+
+
+def rejection(facts: Facts) -> str | None:
+    """Why a game is not good, or None: it was won, without an invalid guess, and every reply is fit."""
+    if "invalid" in facts.statuses:
+        return "invalid guess"
+    if facts.complete_reason == "max_mistakes":
+        return "game lost"
+    if facts.complete_reason not in WON:
+        return "unfinished"
+    if why := next(filter(None, facts.unfit), None):
+        return _UNFIT.get(why, why.replace("_", " "))
+    return None if facts.themes_right else "wrong themes"
+
+
+def rank(facts: Facts, kept: int) -> Rank:
+    """Sorts a puzzle's rollouts, the best first; `kept` is the number of turns a truncation would keep of this one.
+
+    Good ones by reward, then by fewest tokens a reply; bad ones by what is kept: anything at all, the most groups, the
+    fewest mistakes, the fewest tokens.
+    """
+    if rejection(facts) is None:
+        return (0, -facts.reward, sum(facts.tokens) / max(len(facts.tokens), 1))
+    found = facts.statuses[:kept].count("correct")
+    return (1, kept == 0, -found, kept - found, sum(facts.tokens[:kept]))

@@ -1,0 +1,216 @@
+"""Lines of results files: what is written, and what is read of our own and of older tools' files.
+
+A rollout is a puzzle, a ruleset and replies; all else in a row is derived by replay and written down so that files can
+be inspected and ranked without one.
+"""
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from connections_env.boards import puzzle_from_row
+from connections_env.game import GameState, Reason, Status, themes_right
+from connections_env.parsing import Reply
+from connections_env.puzzles import Puzzle, UnplayableBoard
+from connections_env.rewards import reward, reward_components
+from connections_env.rulesets import NYT, RULESETS, Ruleset
+
+SCHEMA_VERSION = 1
+
+
+class BadRow(ValueError):
+    """A line that cannot be read; the message is the reason."""
+
+
+class FutureRow(ValueError):
+    """A line written by a newer version of this project: reading on could only misread it."""
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Message(_Row):
+    role: Literal["system", "user", "assistant"]
+    content: str
+    reasoning_content: str | None = Field(default=None, exclude_if=lambda text: text is None)
+
+
+class Category(_Row):
+    group: str
+    members: list[str]
+    linking_terms: list[str]
+
+
+class Info(_Row):
+    """The board as it was shown, with its answer key. Empty lists where a foreign row names no board."""
+
+    puzzle_id: str
+    all_words: list[str]
+    categories: list[Category]
+    title: str = ""
+    difficulty: float | None = None
+    ruleset: str = NYT.name
+    source: str = ""
+    split: str = ""
+
+
+class GuessRow(_Row):
+    words: list[str]
+    status: Status
+    category_idx: int | None
+    reason: Reason | None
+
+
+class Usage(_Row):
+    """Tokens and requests this rollout was charged for; a resumed rollout does not count its parent's."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    reasoning: int = 0
+    requests: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
+
+
+class ResumedFrom(_Row):
+    rollout_id: str | None
+    turns: int
+
+
+class ThemesRow(_Row):
+    """The naming of the themes in `puzzgrid`, in the order the groups were found."""
+
+    named: list[str]
+    right: list[bool]
+
+
+class Rollout(_Row):
+    """One line of `results_N.jsonl`: a game. Lists named `reply_*` have an entry for each reply of the player."""
+
+    rollout_id: str
+    example_id: int = 0
+    prompt: list[Message]
+    completion: list[Message]
+    info: Info
+    guess_history: list[GuessRow]
+    themes: ThemesRow | None = None
+    complete_reason: str
+    reward: float
+    metrics: dict[str, float] = Field(default_factory=dict)
+    reply_tokens: list[int]
+    reply_finish: list[str | None]
+    reply_unfit: list[str | None]
+    model: str = ""
+    sampling: dict[str, JsonValue] = Field(default_factory=dict)
+    usage: Usage = Usage()
+    timing: dict[str, JsonValue] = Field(default_factory=dict)
+    resumed_from: ResumedFrom | None = None
+    simulated: bool = False
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def replies(self) -> list[Reply]:
+        said = [message for message in self.completion if message.role == "assistant"]
+        return [
+            Reply(message.content, message.reasoning_content or "", finish, tokens)
+            for message, finish, tokens in zip(said, self.reply_finish, self.reply_tokens, strict=True)
+        ]
+
+    @property
+    def puzzle(self) -> Puzzle | None:
+        """The board in the order it was shown; None where the row names none that can be played."""
+        return _puzzle_of(self.info)
+
+    @property
+    def ruleset(self) -> Ruleset:
+        return RULESETS[self.info.ruleset]
+
+    def to_line(self) -> str:
+        return self.model_dump_json()
+
+
+def _puzzle_of(info: Info) -> Puzzle | None:
+    try:
+        found = puzzle_from_row(info.model_dump(), info.source)
+    except UnplayableBoard:
+        return None
+    # The order in which the board was shown is part of the game, whatever it looks like.
+    return Puzzle(
+        found.puzzle_id, tuple(info.all_words), found.groups, found.title, found.difficulty, info.source, info.split
+    )
+
+
+def info_of(puzzle: Puzzle, ruleset: Ruleset) -> Info:
+    return Info(
+        puzzle_id=puzzle.puzzle_id,
+        all_words=list(puzzle.items),
+        categories=[
+            Category(group=group.theme, members=list(group.members), linking_terms=list(group.linking_terms))
+            for group in puzzle.groups
+        ],
+        title=puzzle.title,
+        difficulty=puzzle.difficulty,
+        ruleset=ruleset.name,
+        source=puzzle.source,
+        split=puzzle.split,
+    )
+
+
+def history_of(state: GameState) -> list[GuessRow]:
+    return [
+        GuessRow(words=list(turn.words), status=turn.status, category_idx=turn.category_idx, reason=turn.reason)
+        for turn in state.turns
+    ]
+
+
+def outcome_of(state: GameState) -> dict[str, Any]:
+    """The fields of a row that follow from the final state of its game."""
+    right = themes_right(state)
+    counted = {
+        "groups_found": float(len(state.found)),
+        "mistakes": float(state.mistakes),
+        "invalid_guesses": float(sum(turn.status == "invalid" for turn in state.turns)),
+        "guesses": float(len(state.player_turns)),
+    }
+    return {
+        "guess_history": history_of(state),
+        "themes": None if state.themes is None else ThemesRow(named=list(state.themes), right=list(right)),
+        "reward": reward(state),
+        "metrics": reward_components(state) | counted,
+    }
+
+
+def read_row(line: bytes | str) -> "Rollout | dict[str, Any]":
+    """A line as a `Rollout` of ours, or as the object that another tool wrote. Raises `BadRow`, `FutureRow`."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        raise BadRow(f"expected a JSON object, got {_shown(line)}") from None
+    if not isinstance(row, dict):
+        raise BadRow(f"expected a JSON object, got {_shown(line)}")
+    version = row.get("schema_version")
+    if version is None:
+        return row
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise FutureRow(
+            f"written by a newer version of this project (schema_version {version}, this one reads up to "
+            f"{SCHEMA_VERSION}); update it, or move the file out of the folder"
+        )
+    try:
+        return Rollout.model_validate(row)
+    except ValidationError as error:
+        raise BadRow(_first_problem(error)) from None
+
+
+def _shown(line: bytes | str) -> str:
+    text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
+    return repr(text.strip()[:40])
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"

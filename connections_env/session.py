@@ -1,0 +1,169 @@
+"""From flags to the things a paid command works with: its puzzles, its folder, its endpoint, ids for its games."""
+
+import argparse
+import hashlib
+import ipaddress
+import os
+import re
+import resource
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from connections_env.endpoint import Endpoint, EndpointSettings, Prices
+from connections_env.flags import UsageError
+from connections_env.puzzles import Puzzle
+from connections_env.sources import DEFAULT_SOURCE, load_puzzles
+
+RESULTS = Path(__file__).parent.parent / "generate_results"
+OFFLINE_BASE_URL = "http://simulated.invalid/v1"
+OFFLINE_MODEL = "simulated"
+SPARE_FILES = 64  # beside one socket a request: results, logs, what the interpreter holds open
+_SECRET = re.compile(r"key|secret|password|authorization", re.IGNORECASE)
+
+
+def results_folder(args: argparse.Namespace) -> Path:
+    """The folder of `--results-dir`, known to be usable before anything is paid. Raises `UsageError`."""
+    folder: Path = args.results_dir or (RESULTS / "offline" if args.offline else RESULTS)
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise UsageError(f"{nearest} is not a folder; choose another --results-dir")
+    if not os.access(nearest, os.R_OK | os.X_OK):
+        raise UsageError(f"cannot read {nearest}; mend its permissions or choose another --results-dir")
+    return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Raises `UsageError` where results could not be written after they were paid for."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write to {nearest}; mend its permissions or choose another folder")
+
+
+def puzzle_source(args: argparse.Namespace) -> str:
+    return args.puzzles or ("builtin" if args.offline else DEFAULT_SOURCE)
+
+
+def chosen_puzzles(
+    args: argparse.Namespace, report: Callable[[str], None], *, local_only: bool = False
+) -> list[Puzzle]:
+    """The puzzles the flags choose, in source order. Reports skipped boards. Raises `SourceError`, `UsageError`."""
+    loaded = load_puzzles(puzzle_source(args), args.split, local_only=local_only)
+    for line in loaded.skipped[:10]:
+        report(f"{line}; skipped")
+    if len(loaded.skipped) > 10:
+        report(f"... and {len(loaded.skipped) - 10} more boards skipped")
+    puzzles = loaded.puzzles
+    if args.puzzle_ids_file:
+        puzzles = _listed(puzzles, args.puzzle_ids_file, report)
+    return puzzles[: args.num_examples]
+
+
+def _listed(puzzles: list[Puzzle], path: Path, report: Callable[[str], None]) -> list[Puzzle]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    wanted = {line.strip() for line in lines if line.strip()}
+    if unknown := sorted(wanted - {puzzle.puzzle_id for puzzle in puzzles}):
+        report(f"{path}: {len(unknown)} ids are not in the puzzles, {unknown[0]!r} for one")
+    chosen = [puzzle for puzzle in puzzles if puzzle.puzzle_id in wanted]
+    if not chosen:
+        raise UsageError(f"{path} lists none of the {len(puzzles)} puzzles; is it of another source or split?")
+    return chosen
+
+
+def sampling_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What the flags put into every request body."""
+    named = {
+        "temperature": args.temperature,
+        "top_p": args.top_p,
+        "max_tokens": args.max_tokens,
+        "reasoning_effort": args.reasoning_effort,
+    }
+    given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    return given | args.sampling_args
+
+
+def without_secrets(value: Any) -> Any:
+    """JSON fit for a file: values under names that speak of secrets are masked."""
+    if isinstance(value, dict):
+        return {name: "***" if _SECRET.search(name) else without_secrets(inner) for name, inner in value.items()}
+    return [without_secrets(inner) for inner in value] if isinstance(value, list) else value
+
+
+def open_endpoint(args: argparse.Namespace, puzzles: list[Puzzle], notify: Callable[[str], None]) -> Endpoint:
+    """The endpoint the flags describe; no request is made yet. Raises `UsageError`."""
+    transport = None
+    if args.offline:
+        # The offline player is slow to import and nobody else needs it.
+        from connections_env.player import SimulatedPlayer
+        from connections_env.simulated import SimulatedTransport
+
+        transport = SimulatedTransport(SimulatedPlayer(puzzles, args.player_strength, args.seed))
+    else:
+        _raise_open_files_limit(args.max_concurrent)
+    settings = EndpointSettings(
+        model=OFFLINE_MODEL if args.offline else args.model,
+        base_url=OFFLINE_BASE_URL if args.offline else args.base_url,
+        api_key="" if args.offline else _api_key(args),
+        sampling=sampling_of(args),
+        max_concurrent=args.max_concurrent,
+        max_retries=args.max_retries,
+        timeout=args.timeout,
+        prices=_prices(args),
+        max_cost=args.max_cost,
+        token_budget=args.token_budget,
+    )
+    return Endpoint(settings, transport, notify)
+
+
+def _api_key(args: argparse.Namespace) -> str:
+    key = os.environ.get(args.api_key_var, "").strip()
+    if not key and not _is_loopback(args.base_url):
+        raise UsageError(
+            f"{args.api_key_var} is not set: export your key under that name, name another variable with -k, "
+            "or try --offline"
+        )
+    if not key.isascii() or not key.isprintable():
+        raise UsageError(f"{args.api_key_var} holds characters that no key has; was it copied whole?")
+    return key
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _prices(args: argparse.Namespace) -> Prices | None:
+    if args.price_input is None or args.price_output is None:
+        if args.max_cost is not None:
+            raise UsageError("--max-cost needs --price-input and --price-output (and --price-cached where it differs)")
+        return None
+    cached = args.price_input if args.price_cached is None else args.price_cached
+    return Prices(args.price_input, cached, args.price_output)
+
+
+def _raise_open_files_limit(width: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = width + SPARE_FILES
+    if soft == resource.RLIM_INFINITY or soft >= need:
+        return
+    if hard != resource.RLIM_INFINITY and hard < need:
+        raise UsageError(f"-c {width} needs {need} open files, this machine allows {hard}: lower -c or raise ulimit -n")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
+
+
+def rollout_ids(args: argparse.Namespace, generation: int) -> Callable[[Puzzle, int], str]:
+    """Gives the id of a puzzle's nth game in a generation: unique, and offline the same for the same seed."""
+
+    def offline_id(puzzle: Puzzle, nth: int) -> str:
+        name = f"{args.seed}\0{generation}\0{puzzle.key}\0{nth}"
+        return "offline-" + hashlib.sha256(name.encode()).hexdigest()[:16]
+
+    return offline_id if args.offline else lambda puzzle, nth: uuid.uuid4().hex

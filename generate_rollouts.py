@@ -1,0 +1,144 @@
+"""Step 1: plays puzzles with a model and writes every game to results_N.jsonl.
+
+Reads puzzles; writes one row a game, won or not; drops nothing. Games that got no reply at all are counted only.
+
+    uv run python generate_rollouts.py --offline -n 8
+    uv run python generate_rollouts.py -n 100 -c 128 --max-cost 5 --price-input 0.3 --price-output 0.5
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from connections_env.files import ResultsFile, claim_file, claim_results_file, next_number
+from connections_env.flags import UsageError, add_flags
+from connections_env.play import Job
+from connections_env.puzzles import Puzzle
+from connections_env.rulesets import RULESETS, Ruleset
+from connections_env.sources import SourceError
+
+if TYPE_CHECKING:
+    from connections_env.endpoint import Endpoint
+    from connections_env.pool import Tally
+
+
+def notify(line: str) -> None:
+    """A line on stderr that does not tear the progress bar."""
+    tqdm.write(line, file=sys.stderr)
+
+
+def fresh_jobs(
+    puzzles: Iterable[Puzzle], ruleset: Ruleset, rollouts_per_example: int, new_id: Callable[[Puzzle, int], str]
+) -> Iterator[Job]:
+    """Games from scratch; `example_id` is the puzzle's place in the iterable."""
+    for example_id, puzzle in enumerate(puzzles):
+        for nth in range(rollouts_per_example):
+            yield Job(new_id(puzzle, nth), puzzle, ruleset, example_id=example_id)
+
+
+async def run(
+    jobs: list[Job], endpoint: "Endpoint", claim: Callable[[], tuple[Path, int]], args: argparse.Namespace
+) -> tuple["Tally", Path | None]:
+    """Plays the jobs; gives their tally and the file they are in, None where no game got a reply.
+
+    The order is shuffled by `--seed`: whatever ends a run early, what is finished is a fair sample.
+    """
+    from connections_env.pool import interrupts, play_all
+    from connections_env.session import sampling_of, without_secrets
+
+    random.Random(args.seed).shuffle(jobs)
+    results = ResultsFile(claim)
+    with interrupts(endpoint):
+        tally = await play_all(
+            jobs,
+            endpoint,
+            results,
+            total=len(jobs),
+            max_turns=args.max_turns,
+            allow_empty_reasoning=args.allow_empty_reasoning,
+            sampling=without_secrets(sampling_of(args)),
+            simulated=args.offline,
+        )
+    return tally, results.path
+
+
+def table(tally: "Tally", asked_for: int, puzzles: int, endpoint: "Endpoint", seconds: float) -> str:
+    """What the run gave and took, a line a figure."""
+    used = endpoint.usage
+    rows = {
+        "puzzles": f"{puzzles:,}",
+        "games": f"{tally.games:,} of {asked_for:,}",
+        "good": _share(tally.good, tally.games),
+        "won": _share(tally.won, tally.games),
+        "with an invalid guess": _share(tally.with_invalid, tally.games),
+        "lost": _share(tally.lost, tally.games),
+        "unfinished": _share(tally.unfinished, tally.games),
+        "tokens in": f"{used.input:,} ({used.cached:,} cached)",
+        "tokens out": f"{used.output:,} ({used.reasoning:,} reasoning)",
+        "requests": f"{used.requests:,} ({endpoint.failed_attempts:,} failed)",
+        "cost": "" if endpoint.cost is None else f"{endpoint.cost:.4f} USD",
+        "time": f"{seconds:.1f} s",
+    }
+    return "\n".join(f"  {name + ':':<23}{value}" for name, value in rows.items() if value)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} ({part / whole:.1%})" if whole else "0"
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the games here; default the next results_N.jsonl"
+    )
+    add_flags(parser, "puzzles", "results", "play", "endpoint", "budget", "offline")
+    return parser.parse_args(argv)
+
+
+async def _play(args: argparse.Namespace) -> int:
+    from connections_env.session import check_writable, chosen_puzzles, open_endpoint, results_folder, rollout_ids
+
+    folder = results_folder(args)
+    if args.output and args.output.exists():
+        raise UsageError(f"{args.output} exists and is never written over; choose another --output")
+    check_writable(args.output.absolute().parent if args.output else folder)
+    puzzles = chosen_puzzles(args, notify)
+    started = time.monotonic()
+    new_id = rollout_ids(args, next_number(folder))
+    jobs = list(fresh_jobs(puzzles, RULESETS[args.ruleset], args.rollouts_per_example, new_id))
+    async with open_endpoint(args, puzzles, notify) as endpoint:
+        tally, path = await run(jobs, endpoint, lambda: _claim(args.output, folder), args)
+    print(table(tally, len(jobs), len(puzzles), endpoint, time.monotonic() - started))
+    print(f"\nwrote {path}" if path else "\nno game got a reply; nothing was written")
+    if endpoint.halt:
+        print(f"stopped: {endpoint.halt.why}", file=sys.stderr)
+        return endpoint.halt.exit_status
+    return 0
+
+
+def _claim(output: Path | None, folder: Path) -> tuple[Path, int]:
+    return (output, claim_file(output)) if output else claim_results_file(folder)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        return asyncio.run(_play(args))
+    except (UsageError, SourceError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""The driver: plays what has no good game yet, again and again, each time building on all that is there.
+
+Reads the results_N.jsonl of a folder; writes one more a loop; drops nothing. A loop resumes the bad games worth keeping
+and starts the missing ones, as one pool of work.
+
+    uv run python iterative_generate.py --loop 3 --offline
+    uv run python iterative_generate.py --loop 5 --dry-run
+"""
+
+import argparse
+import asyncio
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import generate_rollouts
+from connections_env.endpoint import Endpoint
+from connections_env.files import claim_results_file, next_number, results_files
+from connections_env.flags import UsageError, add_flags, at_least
+from connections_env.play import Job
+from connections_env.puzzles import Puzzle
+from connections_env.records import BadRow, FutureRow, Rollout
+from connections_env.rulesets import RULESETS
+from connections_env.session import (
+    check_writable,
+    chosen_puzzles,
+    open_endpoint,
+    results_folder,
+    rollout_ids,
+)
+from connections_env.sources import NotOnDisk, SourceError
+from filter_gameplay import Candidate, Standings, fetch
+from generate_rollouts import fresh_jobs, notify
+from prep_doctoring import Disagrees, salvage
+
+NewId = Callable[[Puzzle, int], str]
+
+NAMED_PROBLEMS = 20  # unreadable lines named one by one unless --verbose asks for all
+
+
+@dataclass(frozen=True)
+class Known:
+    """A puzzle and its rollouts, the best first. `puzzle` is None where only results files know it."""
+
+    key: str
+    puzzle: Puzzle | None
+    candidates: list[Candidate]
+
+    def board(self) -> Puzzle | None:
+        return self.puzzle or (fetch(self.candidates[0]).puzzle if self.candidates else None)
+
+
+@dataclass
+class Situation:
+    """Where every puzzle stands, by its best rollout so far."""
+
+    good: list[Known] = field(default_factory=list)
+    salvageable: list[Known] = field(default_factory=list)
+    unsalvageable: list[Known] = field(default_factory=list)
+    missing: list[Known] = field(default_factory=list)
+
+    @property
+    def bad(self) -> int:
+        return len(self.salvageable) + len(self.unsalvageable)
+
+    def block(self, head: str, came_of_it: str = "", *, puzzles_known: bool = True) -> str:
+        return (
+            f"{head}: {len(self.good)} Good, {self.bad} Bad{came_of_it}\n"
+            f"  - Salvageable: {len(self.salvageable)}\n"
+            f"  - Unsalvageable: {len(self.unsalvageable)}\n"
+            f"  - Missing puzzles: {len(self.missing) if puzzles_known else 'unknown'}"
+        )
+
+
+def assess(puzzles: list[Puzzle], standings: Standings, *, all_puzzles: bool = False) -> Situation:
+    """Sorts puzzles by their best rollout; with `all_puzzles` also those that only the results files know."""
+    known = [Known(puzzle.key, puzzle, standings.of(puzzle)) for puzzle in puzzles]
+    if all_puzzles:
+        known += [Known(key, None, standings.by_puzzle[key]) for key in standings.others(puzzles)]
+    situation = Situation()
+    for one in known:
+        if not one.candidates:
+            situation.missing.append(one)
+        elif one.candidates[0].good:
+            situation.good.append(one)
+        elif one.candidates[0].kept:
+            situation.salvageable.append(one)
+        else:
+            situation.unsalvageable.append(one)
+    return situation
+
+
+@dataclass
+class Plan:
+    """The games of one generation."""
+
+    jobs: list[Job] = field(default_factory=list)
+    disagreeing: int = 0
+    """Rows that were passed over because their replay gives another game."""
+
+    @property
+    def ran(self) -> set[str]:
+        return {job.puzzle.key for job in self.jobs}
+
+
+def plan(situation: Situation, standings: Standings, args: argparse.Namespace, new_id: NewId) -> Plan:
+    """Jobs for the salvageable and the missing puzzles, and with `--restart-unsalvageable` for the rest."""
+    made = Plan()
+    afresh = [*situation.missing, *(situation.unsalvageable if args.restart_unsalvageable else [])]
+    for one in situation.salvageable:
+        rollout = _best_that_holds(one, standings, args, made)
+        if rollout is not None and (board := rollout.puzzle):
+            jobs = (salvage(rollout, new_id(board, nth), args.truncate) for nth in range(args.rollouts_per_example))
+            made.jobs += filter(None, jobs)
+        elif not standings.by_puzzle.get(one.key):
+            afresh.append(one)  # no row of the puzzle was what it said, so it has none
+    boards = [board for one in afresh if (board := one.board()) is not None]
+    made.jobs += fresh_jobs(boards, RULESETS[args.ruleset], args.rollouts_per_example, new_id)
+    return made
+
+
+def _best_that_holds(one: Known, standings: Standings, args: argparse.Namespace, made: Plan) -> Rollout | None:
+    """A puzzle's best rollout that can be resumed and is what its row says; those that are not are forgotten."""
+    for candidate in list(one.candidates):
+        if not candidate.kept:
+            return None
+        try:
+            rollout = fetch(candidate)
+            salvage(rollout, "", args.truncate)
+            return rollout
+        except (Disagrees, BadRow, OSError) as error:
+            place = f"{candidate.path.name} at byte {candidate.offset}"
+            notify(f"{place}: {error}; the next best rollout is taken")
+            made.disagreeing += 1
+            standings.drop(one.key, candidate)
+    return None
+
+
+class Reporter:
+    """Problems with files, on stderr: the first ones by name, the rest as a count."""
+
+    def __init__(self, verbose: bool):
+        self.limit = sys.maxsize if verbose else NAMED_PROBLEMS
+        self.count = 0
+
+    def __call__(self, line: str) -> None:
+        self.count += 1
+        if self.count <= self.limit:
+            notify(line)
+
+    def finish(self) -> None:
+        """Says how many were left unnamed since the last call."""
+        if self.count > self.limit:
+            notify(f"... and {self.count - self.limit} more lines skipped; -v names them all")
+        self.count = 0
+
+
+def report_left_out(standings: Standings, puzzles: list[Puzzle], args: argparse.Namespace, folder: Path) -> None:
+    """One line on stderr for each kind of result in the folder that does not count."""
+    others = 0 if args.all_puzzles else len(standings.others(puzzles))
+    if others:
+        notify(f"{folder}: results of {others} other puzzles are left out (--all-puzzles takes them in)")
+    if standings.counts["empty"]:
+        notify(f"{folder}: {standings.counts['empty']} empty rollouts, without a single reply, do not count")
+    if standings.counts["other ruleset"]:
+        notify(
+            f"{folder}: {standings.counts['other ruleset']} rollouts by other rules than {args.ruleset} do not count"
+        )
+    if standings.counts["simulated"] and not args.offline:
+        notify(f"{folder}: {standings.counts['simulated']} rollouts are of the simulated player")
+
+
+def dry_run(args: argparse.Namespace, report: Reporter) -> int:
+    """Prints one loop's block for what is there. Calls nobody, writes nothing."""
+    folder = results_folder(args)
+    try:
+        puzzles, unknown = chosen_puzzles(args, report, local_only=True), None
+    except NotOnDisk as error:
+        # What the folder holds can be counted all the same; what it lacks cannot.
+        puzzles, unknown = [], error
+        args.all_puzzles = True
+    standings = Standings(args.ruleset, args.truncate, report)
+    standings.read(results_files(folder))
+    report.finish()
+    report_left_out(standings, puzzles, args, folder)
+    situation = assess(puzzles, standings, all_puzzles=args.all_puzzles)
+    print(situation.block("Loop 1", puzzles_known=unknown is None))
+    if unknown is not None:
+        print(f"\n{unknown}")
+    return 0
+
+
+async def loop(args: argparse.Namespace, report: Reporter) -> int:
+    """Assess, print, plan, play: up to `--loop` times, each over all results in the folder."""
+    folder = results_folder(args)
+    check_writable(folder)
+    puzzles = chosen_puzzles(args, report)
+    standings = Standings(args.ruleset, args.truncate, report)
+    standings.read(results_files(folder))
+    report.finish()
+    report_left_out(standings, puzzles, args, folder)
+    situation = assess(puzzles, standings, all_puzzles=args.all_puzzles)
+    boards = [board for one in (*situation.salvageable, *situation.unsalvageable) if (board := one.board())]
+    started, done, came_of_it = time.monotonic(), 0, ""
+    async with open_endpoint(args, [*puzzles, *boards], notify) as endpoint:
+        for number in range(1, args.loop + 1):
+            print(situation.block(f"Loop {number}", came_of_it), end="\n\n", flush=True)
+            made = plan(situation, standings, args, rollout_ids(args, next_number(folder)))
+            if not made.jobs:
+                break
+            tally, path = await generate_rollouts.run(made.jobs, endpoint, lambda: claim_results_file(folder), args)
+            notify(f"loop {number}: {tally.games} of {len(made.jobs)} games played, in {path or 'no file'}")
+            standings.read(results_files(folder))
+            report.finish()
+            before = {one.key for one in situation.good}
+            situation = assess(puzzles, standings, all_puzzles=args.all_puzzles)
+            newly_good = {one.key for one in situation.good} & made.ran - before
+            share = len(newly_good) / len(made.ran)
+            came_of_it = f" | {len(newly_good)} ({share:.1%} of Ran Puzzles) -> Good Examples"
+            done = number
+            if endpoint.halt is not None:
+                break
+        if done:
+            print(situation.block(f"After loop {done}", came_of_it), end="\n\n")
+        print(spent(endpoint, time.monotonic() - started))
+        print(next_steps(situation, args, folder))
+    if endpoint.halt is not None:
+        print(f"stopped: {endpoint.halt.why}", file=sys.stderr)
+        return endpoint.halt.exit_status
+    return 0
+
+
+def spent(endpoint: Endpoint, seconds: float) -> str:
+    used = endpoint.usage
+    cost = "" if endpoint.cost is None else f", {endpoint.cost:.4f} USD"
+    return (
+        f"Spent: {used.requests:,} requests ({endpoint.failed_attempts:,} failed), {used.input:,} tokens in "
+        f"({used.cached:,} cached), {used.output:,} out ({used.reasoning:,} reasoning){cost}, {seconds:.1f} s"
+    )
+
+
+def next_steps(situation: Situation, args: argparse.Namespace, folder: Path) -> str:
+    """What can be done from here, as commands."""
+    again = f"uv run python iterative_generate.py {shlex.join(args.argv)}"
+    steps = [f"Results: {folder}", "Next:"]
+    if situation.salvageable or situation.missing:
+        left = len(situation.salvageable) + len(situation.missing)
+        steps.append(f"  {again}  # {left} puzzles can go on")
+    elif situation.unsalvageable and not args.restart_unsalvageable:
+        steps.append(f"  {again} --restart-unsalvageable  # nothing else is left to run")
+    else:
+        steps.append(f"  {again} --dry-run  # every puzzle that can be played is good")
+    return "\n".join(steps)
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--loop", type=at_least(1), default=1, metavar="N", help="generations to play at most (1)")
+    parser.add_argument("--dry-run", action="store_true", help="print what is there; calls nobody, writes nothing")
+    parser.add_argument(
+        "--restart-unsalvageable", action="store_true", help="also play from scratch what cannot be resumed"
+    )
+    parser.add_argument(
+        "--all-puzzles", action="store_true", help="also take in puzzles that only the results folder knows"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be read")
+    add_flags(parser, "puzzles", "results", "salvage", "play", "endpoint", "budget", "offline")
+    args = parser.parse_args(argv)
+    args.argv = sys.argv[1:] if argv is None else argv
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    report = Reporter(args.verbose)
+    try:
+        return dry_run(args, report) if args.dry_run else asyncio.run(loop(args, report))
+    except (UsageError, SourceError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (FutureRow, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
