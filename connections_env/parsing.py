@@ -19,13 +19,16 @@ from connections_env.puzzles import Puzzle, normalise
 
 Asked = Literal["guess", "themes"]
 
-_TAG = re.compile(r"<(/?)(think|thinking|guess|themes)\s{0,8}>", re.IGNORECASE)
+_TAG = re.compile(r"<\s{0,8}(/?)\s{0,8}(think|thinking|guess|themes)\s{0,8}>", re.IGNORECASE)
+_BEGUN_TAG = re.compile(r"<\s*/?\s*(?:think|thinking|guess|themes)?\s*\Z", re.IGNORECASE)
+_LONGEST_BEGUN_TAG = 32  # characters of it looked at, so that cutting many stays linear
 _SEPARATOR = re.compile(r"[,，、;；|\n]")
 _BULLET = re.compile(r"^(?:[-*•–]|\d{1,2}[.)])\s+")
 _PAIRS = {"`": "`", '"': '"', "'": "'", "“": "”", "‘": "’", "*": "*", "[": "]"}
 _CONTROL_TOKEN = re.compile(r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</?s>|<(?:start|end)_of_turn>|\[/?INST\]")
 _LONGEST_WORD = 100  # characters kept of a word that is not on the board, so that a runaway tag stays out of records
-_MOST_READINGS = 16  # ways kept of cutting one text into items; two are enough to know that it is ambiguous
+_MOST_READINGS = 4  # kept of one number of items; two that differ are enough to know that a text is ambiguous
+_EMPTY = " \t\r\n[],，、;；|"  # an answer of nothing but these is talk about the format
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +74,20 @@ def _dissect(content: str, asked: Asked) -> list[_Piece]:
 
 
 def _answers(pieces: Iterable[_Piece]) -> list[str]:
-    """The different answers of a reply, in order. An empty pair of tags is talk about the format and left out."""
-    answers = (piece.text.strip() for piece in pieces if piece.kind == "answer")
-    return [answer for answer in dict.fromkeys(answers) if answer]
+    """The different answers of a reply, in order; empty ones are none."""
+    return list(dict.fromkeys(piece.text.strip() for piece in pieces if _is_answer(piece)))
+
+
+def _is_answer(piece: _Piece) -> bool:
+    return piece.kind == "answer" and bool(piece.text.strip(_EMPTY))
 
 
 def read_guess(content: str, puzzle: Puzzle) -> Guess:
     """The one guess of a reply; the same guess written twice is one, two different ones are a problem."""
-    guesses: dict[frozenset[str], Guess] = {}
+    guesses: dict[tuple[str, ...], Guess] = {}
     for text in _answers(_dissect(content, "guess")):
         guess = _read_items(text, puzzle)
-        guesses.setdefault(frozenset(map(normalise, guess.words)), guess)
+        guesses.setdefault(tuple(sorted(map(normalise, guess.words))), guess)
         if len(guesses) > 1:
             return Guess(problem="several_guesses")
     return next(iter(guesses.values()), Guess(problem="no_guess"))
@@ -116,14 +122,20 @@ def _chunks(text: str) -> list[tuple[int, int]]:
 def _readings(
     text: str, spans: list[tuple[int, int]], longest_run: int, puzzle: Puzzle, by_squashed: dict[str, str]
 ) -> list[tuple[str, ...]]:
-    """Every way of joining neighbouring chunks so that all of them are items: an item may itself hold separators."""
-    ways: list[list[tuple[str, ...]]] = [[] for _ in spans] + [[()]]
+    """The ways of joining neighbouring chunks so that all of them are items: an item may itself hold separators.
+
+    Of each number of items a few readings are kept, so that neither their count nor the time can explode.
+    """
+    ways: list[dict[int, list[tuple[str, ...]]]] = [{} for _ in spans] + [{0: [()]}]
     for i in reversed(range(len(spans))):
         for run in range(1, min(longest_run, len(spans) - i) + 1):
             if item := _item(text[spans[i][0] : spans[i + run - 1][1]], puzzle, by_squashed):
-                ways[i] += [(item, *rest) for rest in ways[i + run]]
-        del ways[i][_MOST_READINGS:]
-    return [words for words in ways[0] if words]
+                for count, rests in ways[i + run].items():
+                    ways[i].setdefault(count + 1, []).extend((item, *rest) for rest in rests)
+        for readings in ways[i].values():
+            readings.sort(key=lambda words: len(set(words)) < len(words))  # with a repeated item last
+            del readings[_MOST_READINGS:]
+    return [words for readings in ways[0].values() for words in readings if words]
 
 
 def _best_effort(
@@ -159,7 +171,8 @@ def _spellings(piece: str) -> Iterator[str]:
     piece = piece.strip()
     yield piece
     if "&" in piece:
-        yield (piece := html.unescape(piece))
+        with suppress(ValueError):  # a character reference of more digits than Python turns into a number
+            yield (piece := html.unescape(piece))
     if _BULLET.match(piece):
         yield (piece := _BULLET.sub("", piece))
     for _ in range(4):  # **"A"** has three layers
@@ -197,10 +210,19 @@ def reasoning_of(reply: Reply, asked: Asked = "guess") -> str:
     """`reasoning_content`, a blank line, and what `content` says before its answer, all think tags taken off."""
     texts = _TAG.split(reply.reasoning)[::3]  # the pattern has two groups: every third part is text
     for piece in _dissect(reply.content, asked):
-        if piece.kind == "answer":
+        if _is_answer(piece):
             break
         texts.append(piece.text)
-    return "\n\n".join(text.strip() for text in texts if text.strip())
+    return "\n\n".join(text for text in map(_without_begun_tags, texts) if text)
+
+
+def _without_begun_tags(text: str) -> str:
+    """Text without the tags it begins at its end, which would close where the next text is joined to it."""
+    text = text.strip()
+    end = len(text)
+    while begun := _BEGUN_TAG.search(text, max(0, end - _LONGEST_BEGUN_TAG), end):
+        end = begun.start()
+    return text[:end].rstrip()
 
 
 def unfit_reason(reply: Reply, puzzle: Puzzle, asked: Asked = "guess") -> str | None:

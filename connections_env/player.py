@@ -294,7 +294,7 @@ def _decide(rng: Random, state: GameState, tier: Tier, burden: float) -> _Move:
     wrong = [turn.words for turn in valid if turn.status != "correct" and {*turn.words} <= {*state.remaining}]
     near = valid[-1].words if wrong and valid[-1].status == "one_away" else ()
     groups = [group for i, group in enumerate(state.puzzle.groups) if i not in state.found]
-    stage = 2 if len(groups) == 2 else min(len(state.found), 1)
+    stage = 0 if not state.found else 2 if len(groups) == 2 else 1
     skill = tier.skill[stage] - burden + (tier.after_near if near else 0.0)
 
     aim = _next_group(rng, state.puzzle, groups, near)
@@ -365,9 +365,12 @@ def wrong_guess(rng: Random, state: GameState, near: tuple[str, ...] = ()) -> tu
 def misspelt(rng: Random, item: str, puzzle: Puzzle) -> str:
     """An item with a slip in it, that is no item of the board."""
     at = rng.randrange(len(item))
-    slips = [item[:at] + item[at + 1 :], item[:at] + item[at] + item[at:], item + "S", item + " X"]
-    plain = [slip for slip in rng.sample(slips[:3], 3) + slips[3:] if normalise(slip) not in {*puzzle.by_plain, ""}]
-    return next((slip for slip in plain if not read_guess(f"<guess>{item_list([slip])}</guess>", puzzle).problem), item)
+    slips = [item[:at] + item[at + 1 :], item[:at] + item[at] + item[at:], item + "S"]
+    for slip in [*rng.sample(slips, 3), item + " X"]:
+        read = read_guess(f"<guess>{item_list([slip])}</guess>", puzzle).words
+        if read and not any(word in puzzle.group_of for word in read):
+            return slip
+    return item + " X"
 
 
 def written(words: tuple[str, ...], form: str) -> str:

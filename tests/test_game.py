@@ -14,11 +14,9 @@ from connections_env.rulesets import NYT, PUZZGRID, RULESETS
 from tests.boards import (
     BOARDS,
     DROPS,
-    FIVE,
     GAITS,
     GREENS,
     PLAIN,
-    SIX,
     THREE,
     TOOLS,
     TRICKY,
@@ -108,6 +106,11 @@ def test_of_several_reasons_the_first_in_the_order_of_the_specification_is_given
 def test_an_invalid_guess_may_be_repeated_without_becoming_already_guessed():
     state = after((*TOOLS[:3], "SPANNER"), (*TOOLS[:3], "SPANNER"))
     assert [turn.reason for turn in state.turns] == ["not_on_board", "not_on_board"]
+
+
+def test_an_invalid_guess_does_not_make_its_valid_remainder_already_guessed():
+    state = after((*ONE_AWAY, "TROT"), ONE_AWAY)
+    assert [(turn.status, turn.reason) for turn in state.turns] == [("invalid", "wrong_count"), ("one_away", None)]
 
 
 @given(st.data())
