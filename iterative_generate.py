@@ -223,7 +223,7 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
             done = number
             if endpoint.halt is not None:
                 break
-        if done:
+        if made.jobs:  # else the last block printed is the state still
             print(situation.block(f"After loop {done}", came_of_it), end="\n\n")
         print(spent(endpoint, time.monotonic() - started))
         print(next_steps(situation, args, folder))
@@ -246,13 +246,15 @@ def next_steps(situation: Situation, args: argparse.Namespace, folder: Path) -> 
     """What can be done from here, as commands."""
     again = f"uv run python iterative_generate.py {shlex.join(args.argv)}"
     steps = [f"Results: {folder}", "Next:"]
-    if situation.salvageable or situation.missing:
-        left = len(situation.salvageable) + len(situation.missing)
+    left = len(situation.salvageable) + len(situation.missing)
+    if args.restart_unsalvageable:
+        left += len(situation.unsalvageable)
+    if left:
         steps.append(f"  {again}  # {left} puzzles can go on")
-    elif situation.unsalvageable and not args.restart_unsalvageable:
+    elif situation.unsalvageable:
         steps.append(f"  {again} --restart-unsalvageable  # nothing else is left to run")
     else:
-        steps.append(f"  {again} --dry-run  # every puzzle that can be played is good")
+        steps.append(f"  {again} --dry-run  # all is good")
     return "\n".join(steps)
 
 

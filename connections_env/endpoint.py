@@ -219,10 +219,11 @@ class Endpoint:
             return read_completion(completion, body["messages"])
         except openai.APIStatusError as error:
             return self._refused(error.status_code, error.response.headers, self._clean(read_error(error.body)))
-        except (TimeoutError, openai.APITimeoutError):
-            return _Retry(f"no answer within {self.settings.timeout:g} s")
-        except openai.APIConnectionError as error:
-            return _Retry(f"cannot reach {self._place}: {self._clean(str(error.__cause__ or error))}")
+        except (TimeoutError, openai.APIConnectionError) as error:
+            cause = _root(error)
+            if isinstance(cause, TimeoutError):
+                return _Retry(f"no answer within {self.settings.timeout:g} s")
+            return _Retry(f"cannot reach {self._place}: {self._clean(str(cause)) or type(cause).__name__}")
         except (openai.APIError, ValueError, TypeError, AttributeError, LookupError):
             return _Retry("the answer is no chat completion")
         except asyncio.CancelledError:
@@ -289,3 +290,10 @@ class Endpoint:
 
 def _backoff(attempt: int) -> float:
     return min(FIRST_BACKOFF * 2.0 ** (attempt - 1), LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
+
+
+def _root(error: BaseException) -> BaseException:
+    """The error that caused the others: libraries wrap each other's, and call a lost connection a timeout."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error

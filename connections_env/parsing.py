@@ -1,20 +1,17 @@
 """A reply read with the board in hand: its guess, its reasoning, its fitness for training, its canonical form.
 
-Nothing here guesses at what was meant. Layout is forgiven (commas or lines, brackets, JSON, quotes, bullets, letter
-case); words are not: a misspelt item stays misspelt, and a reply that can be read two ways is no guess. All of it runs
-in time linear in the length of the reply.
+Nothing here guesses at what was meant: a misspelt item stays misspelt, and a reply that can be read two ways is no
+guess. All of it runs in time linear in the length of the reply.
 """
 
-import html
 import json
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 from connections_env.game import Guess
+from connections_env.items import encodable, item_list, read_items, spellings
 from connections_env.puzzles import Puzzle, normalise
 
 Asked = Literal["guess", "themes"]
@@ -22,13 +19,9 @@ Asked = Literal["guess", "themes"]
 _TAG = re.compile(r"<\s{0,8}(/?)\s{0,8}(think|thinking|guess|themes)\s{0,8}>", re.IGNORECASE)
 _BEGUN_TAG = re.compile(r"<\s*/?\s*(?:think|thinking|guess|themes)?\s*\Z", re.IGNORECASE)
 _LONGEST_BEGUN_TAG = 32  # characters of it looked at, so that cutting many stays linear
-_SEPARATOR = re.compile(r"[,，、;；|\n]")
-_BULLET = re.compile(r"^(?:[-*•–]|\d{1,2}[.)])\s+")
-_PAIRS = {"`": "`", '"': '"', "'": "'", "“": "”", "‘": "’", "*": "*", "[": "]"}
 _CONTROL_TOKEN = re.compile(r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</?s>|<(?:start|end)_of_turn>|\[/?INST\]")
-_LONGEST_WORD = 100  # characters kept of a word that is not on the board, so that a runaway tag stays out of records
-_MOST_READINGS = 4  # kept of one number of items; two that differ are enough to know that a text is ambiguous
-_EMPTY = " \t\r\n[],，、;；|"  # an answer of nothing but these is talk about the format
+_EMPTY = re.compile(r"[\s\[\],，、;；|]*")  # an answer of nothing but these is talk about the format
+_CUT_OFF = frozenset({"length", "max_tokens", "content_filter", "insufficient_system_resource", "abort"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,112 +72,18 @@ def _answers(pieces: Iterable[_Piece]) -> list[str]:
 
 
 def _is_answer(piece: _Piece) -> bool:
-    return piece.kind == "answer" and bool(piece.text.strip(_EMPTY))
+    return piece.kind == "answer" and not _EMPTY.fullmatch(piece.text)
 
 
 def read_guess(content: str, puzzle: Puzzle) -> Guess:
     """The one guess of a reply; the same guess written twice is one, two different ones are a problem."""
     guesses: dict[tuple[str, ...], Guess] = {}
     for text in _answers(_dissect(content, "guess")):
-        guess = _read_items(text, puzzle)
+        guess = read_items(text, puzzle)
         guesses.setdefault(tuple(sorted(map(normalise, guess.words))), guess)
         if len(guesses) > 1:
             return Guess(problem="several_guesses")
     return next(iter(guesses.values()), Guess(problem="no_guess"))
-
-
-def _read_items(text: str, puzzle: Puzzle) -> Guess:
-    """Cuts the inside of a guess tag into items, spelled as on the board where they are on it."""
-    longest_run = 1 + max(len(_SEPARATOR.findall(item)) for item in puzzle.items)
-    by_squashed = {_squash(plain): item for plain, item in puzzle.by_plain.items()}
-    bracketed = text.startswith("[") and text.endswith("]")
-    for inside in (text, text[1:-1].strip()) if bracketed else (text,):
-        spans = _chunks(inside)
-        if len(spans) > len(puzzle.items) * longest_run:
-            break  # more pieces than the board has, however they are joined
-        readings = _readings(inside, spans, longest_run, puzzle, by_squashed)
-        fitting = {frozenset(words): words for words in readings if len(words) == len(set(words)) == puzzle.group_size}
-        if len(fitting) > 1:
-            return Guess(problem="several_guesses")
-        if readings:
-            return Guess(next(iter(fitting.values()), readings[0]))
-    inside = text[1:-1] if bracketed else text
-    return Guess(tuple(_best_effort(inside, _chunks(inside), longest_run, puzzle, by_squashed)))
-
-
-def _chunks(text: str) -> list[tuple[int, int]]:
-    """Spans between separators, blank ones left out."""
-    bounds = [0, *(match.end() for match in _SEPARATOR.finditer(text)), len(text) + 1]
-    spans = [(start, end - 1) for start, end in pairwise(bounds)]
-    return [(start, end) for start, end in spans if text[start:end].strip()]
-
-
-def _readings(
-    text: str, spans: list[tuple[int, int]], longest_run: int, puzzle: Puzzle, by_squashed: dict[str, str]
-) -> list[tuple[str, ...]]:
-    """The ways of joining neighbouring chunks so that all of them are items: an item may itself hold separators.
-
-    Of each number of items a few readings are kept, so that neither their count nor the time can explode.
-    """
-    ways: list[dict[int, list[tuple[str, ...]]]] = [{} for _ in spans] + [{0: [()]}]
-    for i in reversed(range(len(spans))):
-        for run in range(1, min(longest_run, len(spans) - i) + 1):
-            if item := _item(text[spans[i][0] : spans[i + run - 1][1]], puzzle, by_squashed):
-                for count, rests in ways[i + run].items():
-                    ways[i].setdefault(count + 1, []).extend((item, *rest) for rest in rests)
-        for readings in ways[i].values():
-            readings.sort(key=lambda words: len(set(words)) < len(words))  # with a repeated item last
-            del readings[_MOST_READINGS:]
-    return [words for readings in ways[0].values() for words in readings if words]
-
-
-def _best_effort(
-    text: str, spans: list[tuple[int, int]], longest_run: int, puzzle: Puzzle, by_squashed: dict[str, str]
-) -> Iterator[str]:
-    """Words of a guess that is not made of items throughout: enough of them to tell what is wrong with it."""
-    i = given = 0
-    while i < len(spans) and given <= len(puzzle.items):
-        for run in range(min(longest_run, len(spans) - i), 0, -1):
-            if item := _item(text[spans[i][0] : spans[i + run - 1][1]], puzzle, by_squashed):
-                break
-        yield item or next(reversed([*_spellings(text[slice(*spans[i])][: 4 * _LONGEST_WORD])]))[:_LONGEST_WORD]
-        i, given = i + run, given + 1
-
-
-def _squash(plain: str) -> str:
-    return re.sub(r"\s?([,;|])\s?", r"\1", plain)
-
-
-def _item(piece: str, puzzle: Puzzle, by_squashed: dict[str, str]) -> str | None:
-    """The board's item that a piece of text names, or None."""
-    if len(piece) > 64 + 8 * max(map(len, puzzle.items)):  # eight: an apostrophe may come as `&apos;` or `\u2019`
-        return None
-    for spelling in _spellings(piece):
-        plain = normalise(spelling)
-        if item := puzzle.by_plain.get(plain) or by_squashed.get(_squash(plain)):
-            return item
-    return None
-
-
-def _spellings(piece: str) -> Iterator[str]:
-    """A piece as written, then with one layer of wrapping after the other taken off."""
-    piece = piece.strip()
-    yield piece
-    if "&" in piece:
-        with suppress(ValueError):  # a character reference of more digits than Python turns into a number
-            yield (piece := html.unescape(piece))
-    if _BULLET.match(piece):
-        yield (piece := _BULLET.sub("", piece))
-    for _ in range(4):  # **"A"** has three layers
-        if len(piece) < 3 or _PAIRS.get(piece[0]) != piece[-1]:
-            break
-        if "\\" in piece and piece[0] == '"':
-            with suppress(ValueError):
-                yield str(json.loads(piece))
-        piece = piece[1:-1].strip()
-        yield piece
-    if piece.endswith("."):
-        yield piece[:-1]
 
 
 def read_themes(content: str) -> tuple[str, ...]:
@@ -198,12 +97,12 @@ def read_themes(content: str) -> tuple[str, ...]:
     except (ValueError, RecursionError):
         listed = None
     if isinstance(listed, list) and all(isinstance(theme, str | int | float) for theme in listed):
-        return tuple(str(theme).strip() for theme in listed)
+        return tuple(encodable(str(theme)).strip() for theme in listed)
     answer = answer.removeprefix("[").removesuffix("]")
     # A theme may hold a comma, so commas separate only where nothing better does.
     parts = re.findall(r"`([^`\n]+)`", answer) or (answer.split("\n") if "\n" in answer.strip() else answer.split(","))
-    bare = (list(_spellings(part.strip().rstrip(",")))[-1] if part.strip() else "" for part in parts)
-    return tuple(theme for theme in bare if theme)
+    bare = (list(spellings(part.strip().rstrip(",")))[-1] if part.strip() else "" for part in parts)
+    return tuple(encodable(theme) for theme in bare if theme)
 
 
 def reasoning_of(reply: Reply, asked: Asked = "guess") -> str:
@@ -213,21 +112,23 @@ def reasoning_of(reply: Reply, asked: Asked = "guess") -> str:
         if _is_answer(piece):
             break
         texts.append(piece.text)
-    return "\n\n".join(text for text in map(_without_begun_tags, texts) if text)
+    texts = [text.strip() for text in texts if text.strip()]
+    return "\n\n".join([*filter(None, map(_without_begun_tags, texts[:-1])), *texts[-1:]])
 
 
 def _without_begun_tags(text: str) -> str:
-    """Text without the tags it begins at its end, which would close where the next text is joined to it."""
-    text = text.strip()
+    """Text without the tags begun at its end, which would close where the next text is joined to it."""
     end = len(text)
     while begun := _BEGUN_TAG.search(text, max(0, end - _LONGEST_BEGUN_TAG), end):
         end = begun.start()
-    return text[:end].rstrip()
+        while end and text[end - 1].isspace():
+            end -= 1
+    return text[:end]
 
 
 def unfit_reason(reply: Reply, puzzle: Puzzle, asked: Asked = "guess") -> str | None:
     """Why a reply may not enter training data, or None if it is fit."""
-    if reply.finish_reason in ("length", "content_filter"):
+    if reply.finish_reason in _CUT_OFF:
         return "cut_off"
     if _CONTROL_TOKEN.search(reply.content) or _CONTROL_TOKEN.search(reply.reasoning):
         return "control_tokens"
@@ -244,8 +145,3 @@ def canonical(reasoning: str, words: Iterable[str], asked: Asked = "guess") -> s
     if asked == "themes":
         return f"<think>\n{reasoning}\n</think>\n\n<themes>{json.dumps([*words], ensure_ascii=False)}</themes>"
     return f"<think>\n{reasoning}\n</think>\n\n<guess>{item_list(words)}</guess>"
-
-
-def item_list(items: Iterable[str]) -> str:
-    """Items as prompts and canonical guesses write them: [`A`, `B`]."""
-    return "[" + ", ".join(f"`{item}`" for item in items) + "]"

@@ -4,7 +4,7 @@ Every message is made from an `Observation`, which cannot hold the answer key.
 """
 
 from connections_env.game import Observation, Verdict
-from connections_env.parsing import item_list
+from connections_env.items import item_list
 from connections_env.rulesets import Ruleset
 
 Message = dict[str, str]

@@ -4,6 +4,7 @@ Pure: loading puzzles from disk or hub is the business of `sources.py`.
 """
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ _TWINS = str.maketrans(
 )
 
 
+SEPARATOR = re.compile(r"[,，、;；|\n]")
+"""What parts items in a list, and may also occur inside an item."""
+
+
 def normalise(text: str) -> str:
     """The form in which items are compared: NFKC, no letter case, straight quotes, single spaces. Idempotent."""
     if text.isascii():
@@ -34,6 +39,11 @@ def normalise(text: str) -> str:
     return " ".join(text.split())
 
 
+def squash(plain: str) -> str:
+    """Normalised text without the spaces around separators, which no two writers set alike."""
+    return re.sub(r"\s?([,;|])\s?", r"\1", plain)
+
+
 def board_key(items: Iterable[str]) -> str:
     """A puzzle's identity: its set of normalised items, whatever their order, case and label."""
     return "\n".join(sorted({normalise(item) for item in items}))
@@ -41,7 +51,7 @@ def board_key(items: Iterable[str]) -> str:
 
 def derived_id(items: Iterable[str]) -> str:
     """An id for a board that came without one; the same board always gets the same."""
-    return "board-" + hashlib.sha256(board_key(items).encode()).hexdigest()[:12]
+    return "board-" + hashlib.sha256(board_key(items).encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def shuffled(items: Sequence[str]) -> tuple[str, ...]:
@@ -50,7 +60,9 @@ def shuffled(items: Sequence[str]) -> tuple[str, ...]:
     Sorting by a digest is used because the algorithm behind `random.shuffle` is not promised to stay.
     """
     key = board_key(items)
-    return tuple(sorted(items, key=lambda item: hashlib.sha256(f"{key}\0{normalise(item)}".encode()).digest()))
+    return tuple(
+        sorted(items, key=lambda item: hashlib.sha256(f"{key}\0{normalise(item)}".encode("utf-8", "replace")).digest())
+    )
 
 
 class UnplayableBoard(ValueError):
@@ -108,6 +120,20 @@ class Puzzle:
     def by_plain(self) -> dict[str, str]:
         """Normalised item -> item as spelled on the board."""
         return {normalise(item): item for item in self.items}
+
+    @cached_property
+    def by_squashed(self) -> dict[str, str]:
+        """Squashed item -> item as spelled on the board."""
+        return {squash(plain): item for plain, item in self.by_plain.items()}
+
+    @cached_property
+    def longest_run(self) -> int:
+        """Most chunks that an item falls into when text is cut at every separator."""
+        return 1 + max(len(SEPARATOR.findall(item)) for item in self.items)
+
+    @cached_property
+    def longest_item(self) -> int:
+        return max(map(len, self.items))
 
     @cached_property
     def group_of(self) -> dict[str, int]:

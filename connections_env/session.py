@@ -84,7 +84,7 @@ def sampling_of(args: argparse.Namespace) -> dict[str, Any]:
         "reasoning_effort": args.reasoning_effort,
     }
     given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-    return given | args.sampling_args
+    return {**given, **args.sampling_args}
 
 
 def without_secrets(value: Any) -> Any:

@@ -29,7 +29,7 @@ LARGEST_BODY = 64 * 2**20  # bytes; the whole game comes back with each turn
 
 
 def answer(player: SimulatedPlayer, method: str, path: str, raw: bytes, request_id: str) -> tuple[int, dict[str, Any]]:
-    """HTTP status and JSON body for one request, whatever carried it. Only the end of `path` counts, as base URLs differ."""
+    """HTTP status and JSON body for one request. Base URLs differ, so only the end of `path` counts."""
     if method == "POST" and path.endswith("/chat/completions"):
         body = _parsed(raw)
         return (400, _error(body)) if isinstance(body, str) else (200, player.complete(body, request_id))

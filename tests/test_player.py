@@ -93,7 +93,7 @@ def test_a_tier_plays_at_the_measured_rates(strength: str) -> None:
     won = 0
     games = 0
     for puzzle in puzzles:
-        for again in range(3):
+        for again in range(6 if strength == "best" else 2):  # the best are rarely wrong
             state, _ = game(player, puzzle, f"{puzzle.puzzle_id}-{again}")
             statuses.update(turn.status for turn in state.player_turns)
             won += state.complete_reason in WON

@@ -19,7 +19,7 @@ from connections_env import prompts
 from connections_env.game import GameState, observe
 from connections_env.parsing import read_guess
 from connections_env.player import SimulatedPlayer
-from connections_env.puzzles import Group, Puzzle
+from connections_env.puzzles import Group, Puzzle, shuffled
 from connections_env.rulesets import NYT
 from connections_env.simulated import REQUEST_ID, SimulatedTransport, main
 
@@ -28,7 +28,7 @@ GROUPS = [["BLORT", "SNEEP", "QUIVVEL"], ["DRAMP", "FLOOB", "GRINTLE"], ["HUSK, 
 THEMES = ["zorb", "zirb", "zarb"]
 PUZZLE = Puzzle(
     "nonsense",
-    tuple(word for group in GROUPS for word in group),
+    shuffled([word for group in GROUPS for word in group]),  # as boards without an order of their own are
     tuple(Group(theme, tuple(group)) for theme, group in zip(THEMES, GROUPS, strict=True)),
 )
 OPENING: Any = prompts.opening(observe(GameState(PUZZLE, NYT)))

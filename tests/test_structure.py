@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "connections_env"
-CORE = ("puzzles", "rulesets", "game", "parsing", "prompts", "rewards")
+CORE = ("puzzles", "rulesets", "game", "items", "parsing", "prompts", "rewards")
 DRIVER = "iterative_generate"
 PAID = {"generate_rollouts", "doctor_gameplay", "reduce_tokens", DRIVER}
 
