@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from connections_env.files import ResultsFile, claim_file, claim_results_file, next_number
+from connections_env.files import ResultsFile, claim_file, claim_results_file, next_number, shown
 from connections_env.flags import UsageError, add_flags
 from connections_env.play import Job
 from connections_env.puzzles import Puzzle
@@ -118,7 +118,7 @@ async def _play(args: argparse.Namespace) -> int:
     async with open_endpoint(args, puzzles, notify) as endpoint:
         tally, path = await run(jobs, endpoint, lambda: _claim(args.output, folder), args)
     print(table(tally, len(jobs), len(puzzles), endpoint, time.monotonic() - started))
-    print(f"\nwrote {path}" if path else "\nno game got a reply; nothing was written")
+    print(f"\nwrote {shown(path)}" if path else "\nno game got a reply; nothing was written")
     if endpoint.halt:
         print(f"stopped: {endpoint.halt.why}", file=sys.stderr)
         return endpoint.halt.exit_status

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import generate_rollouts
 from connections_env.endpoint import Endpoint
-from connections_env.files import claim_results_file, next_number, results_files
+from connections_env.files import claim_results_file, next_number, results_files, shown
 from connections_env.flags import UsageError, add_flags, at_least
 from connections_env.play import Job
 from connections_env.puzzles import Puzzle
@@ -162,15 +162,15 @@ def report_left_out(standings: Standings, puzzles: list[Puzzle], args: argparse.
     """One line on stderr for each kind of result in the folder that does not count."""
     others = 0 if args.all_puzzles else len(standings.others(puzzles))
     if others:
-        notify(f"{folder}: results of {others} other puzzles are left out (--all-puzzles takes them in)")
+        notify(f"{shown(folder)}: results of {others} other puzzles are left out (--all-puzzles takes them in)")
     if standings.counts["empty"]:
-        notify(f"{folder}: {standings.counts['empty']} empty rollouts, without a single reply, do not count")
+        notify(f"{shown(folder)}: {standings.counts['empty']} empty rollouts, without a single reply, do not count")
     if standings.counts["other ruleset"]:
         notify(
             f"{folder}: {standings.counts['other ruleset']} rollouts by other rules than {args.ruleset} do not count"
         )
     if standings.counts["simulated"] and not args.offline:
-        notify(f"{folder}: {standings.counts['simulated']} rollouts are of the simulated player")
+        notify(f"{shown(folder)}: {standings.counts['simulated']} rollouts are of the simulated player")
 
 
 def dry_run(args: argparse.Namespace, report: Reporter) -> int:
@@ -212,7 +212,8 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
             if not made.jobs:
                 break
             tally, path = await generate_rollouts.run(made.jobs, endpoint, lambda: claim_results_file(folder), args)
-            notify(f"loop {number}: {tally.games} of {len(made.jobs)} games played, in {path or 'no file'}")
+            where = shown(path) if path else "no file"
+            notify(f"loop {number}: {tally.games} of {len(made.jobs)} games played, in {where}")
             standings.read(results_files(folder))
             report.finish()
             before = {one.key for one in situation.good}
@@ -245,17 +246,21 @@ def spent(endpoint: Endpoint, seconds: float) -> str:
 def next_steps(situation: Situation, args: argparse.Namespace, folder: Path) -> str:
     """What can be done from here, as commands."""
     again = f"uv run python iterative_generate.py {shlex.join(args.argv)}"
-    steps = [f"Results: {folder}", "Next:"]
+    steps = [f"Results: {shown(folder)}", "Next:"]
     left = len(situation.salvageable) + len(situation.missing)
     if args.restart_unsalvageable:
         left += len(situation.unsalvageable)
     if left:
-        steps.append(f"  {again}  # {left} puzzles can go on")
+        steps.append(f"  {again}  # {_puzzles(left)} left to play")
     elif situation.unsalvageable:
-        steps.append(f"  {again} --restart-unsalvageable  # nothing else is left to run")
+        steps.append(f"  {again} --restart-unsalvageable  # {_puzzles(len(situation.unsalvageable))} left to play")
     else:
         steps.append(f"  {again} --dry-run  # all is good")
     return "\n".join(steps)
+
+
+def _puzzles(count: int) -> str:
+    return "1 puzzle is" if count == 1 else f"{count} puzzles are"
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

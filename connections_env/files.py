@@ -15,6 +15,12 @@ SYNC_EVERY = 0.05  # seconds between fsyncs while rows come in
 _RESULTS_NAME = re.compile(r"results_(\d+)\.jsonl")
 
 
+def shown(path: Path) -> str:
+    """A path as messages name it: relative to the current folder where it lies below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def results_number(path: Path) -> int | None:
     """N of `results_N.jsonl`, else None."""
     match = _RESULTS_NAME.fullmatch(path.name)

@@ -125,8 +125,8 @@ TABLE: dict[str, dict[str, Flag]] = {
                 "help": "environment variable that holds the key (DEEPSEEK_API_KEY); a loopback URL needs none",
             },
         ),
-        "temperature": (("-T", "--temperature"), {"type": at_least(0, float), "help": "not sent unless given"}),
-        "top_p": (("--top-p",), {"type": at_least(0, float), "help": "not sent unless given"}),
+        "temperature": (("-T", "--temperature"), {"type": at_least(0, float), "help": "0 to 2; not sent unless given"}),
+        "top_p": (("--top-p",), {"type": at_least(0, float), "help": "0 to 1; not sent unless given"}),
         "max_tokens": (
             ("-t", "--max-tokens"),
             {"type": at_least(1), "metavar": "N", "help": "limit of one reply; not sent unless given"},
