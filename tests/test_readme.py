@@ -1,0 +1,113 @@
+"""The README is true: its commands run, its output is what they print, its flags are those of --help."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import generate_rollouts
+import iterative_generate
+from connections_env import simulated
+from connections_env.records import Rollout
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PARSERS = {
+    "iterative_generate.py": iterative_generate.parse_args,
+    "generate_rollouts.py": generate_rollouts.parse_args,
+    "-m connections_env.simulated": simulated.parse_args,
+}
+TIMES = re.compile(r"[\d.]+ s$", re.MULTILINE)
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands():
+    return [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines() if line[:2] == "$ "]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """The project without anything a user does not get from git."""
+    folder = tmp_path_factory.mktemp("clone")
+    for path in ROOT.glob("*.py"):
+        shutil.copy(path, folder)
+    shutil.copytree(ROOT / "connections_env", folder / "connections_env", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def run(command, folder):
+    """Runs `uv run python ...` with this interpreter, as a user would in the project's folder."""
+    words = shlex.split(command)
+    assert words[:3] == ["uv", "run", "python"]
+    return subprocess.run([sys.executable, *words[3:]], cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def test_the_one_minute_run_prints_what_the_readme_shows(clone):
+    shown = next(block for block in blocks("console") if "Loop 1" in block)
+    command, output = shown.removeprefix("$ ").split("\n", 1)
+    done = run(command, clone)
+    assert done.returncode == 0, done.stderr
+    assert TIMES.sub("T s", done.stdout) == TIMES.sub("T s", output)
+    assert sorted(path.name for path in (clone / "generate_results" / "offline").iterdir()) == [
+        "results_1.jsonl",
+        "results_2.jsonl",
+        "results_3.jsonl",
+    ]
+
+
+def test_a_second_run_goes_on_from_the_first(clone):
+    command = next(command for command in commands() if "--offline" in command)
+    run(command, clone)
+    assert run(command, clone).stdout.startswith("Loop 1: 23 Good, 1 Bad\n")
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if "--offline" in c])
+def test_every_offline_command_runs(command, clone):
+    done = run(command, clone)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("uv run python")])
+def test_every_command_is_one_its_script_understands(command):
+    script, _, rest = command.removeprefix("uv run python ").partition(" ")
+    if script == "-m":
+        module, _, rest = rest.partition(" ")
+        script = f"-m {module}"
+    PARSERS[script](shlex.split(rest))
+
+
+def flags_of(script):
+    done = subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    # Descriptions and help texts may name flags too; a flag of the script's own opens its line.
+    lines = [line for line in done.stdout.splitlines() if re.match(r"  -", line)]
+    return {flag for line in lines for flag in re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", line.split("   ")[0])}
+
+
+def documented_flags():
+    table = README.split("### Flags")[1].split("\n## ")[0]
+    names = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `-")]
+    return {flag for name in names for flag in re.findall(r"`(--?[\w-]+)`", name)}
+
+
+def test_documented_flags_are_exactly_those_of_help():
+    known = flags_of("iterative_generate.py") | flags_of("generate_rollouts.py")
+    assert documented_flags() == known - {"-h", "--help"}
+
+
+def test_the_shown_record_has_exactly_the_fields_of_a_row():
+    record = json.loads(blocks("json")[0])
+    assert list(record) == list(Rollout.model_fields)
+
+
+def test_the_tree_names_every_module_and_script():
+    tree = README.split("## Where things are")[1].split("\n## ")[0]
+    modules = {path.name for path in [*ROOT.glob("*.py"), *(ROOT / "connections_env").glob("*.py")]} - {"__init__.py"}
+    assert modules == set(re.findall(r"\b\w+\.py\b", tree))
