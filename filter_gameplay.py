@@ -33,7 +33,10 @@ class Candidate:
     rank: Rank
     rollout_id: str
     path: Path = field(compare=False)
+    number: int = field(compare=False)
+    """Of the line, from 1."""
     offset: int = field(compare=False)
+    """Of the line, in bytes."""
     why_bad: str | None = field(compare=False)
     kept: int = field(compare=False)
     """Turns a truncation keeps; 0 for a row without a board, which cannot be resumed."""
@@ -139,7 +142,8 @@ class Standings:
         else:
             self.counts["counted"] += 1
             kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason, self.truncate) if replayable else 0
-            self._enter(key, Candidate(rank(facts, kept), rollout_id, path, line.offset, rejection(facts), kept))
+            why_bad = rejection(facts)
+            self._enter(key, Candidate(rank(facts, kept), rollout_id, path, line.number, line.offset, why_bad, kept))
 
     def _enter(self, key: str, candidate: Candidate) -> None:
         best = self.by_puzzle.setdefault(key, [])

@@ -53,11 +53,11 @@ async def run(
     from connections_env.pool import interrupts, play_all
     from connections_env.session import sampling_of, without_secrets
 
-    random.Random(args.seed).shuffle(jobs)
+    shuffled = random.Random(args.seed).sample(jobs, len(jobs))
     results = ResultsFile(claim)
     with interrupts(endpoint):
         tally = await play_all(
-            jobs,
+            shuffled,
             endpoint,
             results,
             total=len(jobs),

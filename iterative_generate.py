@@ -9,6 +9,7 @@ and starts the missing ones, as one pool of work.
 
 import argparse
 import asyncio
+import re
 import shlex
 import sys
 import time
@@ -132,8 +133,7 @@ def _best_that_holds(one: Known, standings: Standings, args: argparse.Namespace,
             salvage(rollout, "", args.truncate)
             return rollout
         except (Disagrees, BadRow, OSError) as error:
-            place = f"{candidate.path.name} at byte {candidate.offset}"
-            notify(f"{place}: {error}; the next best rollout is taken")
+            notify(f"{candidate.path.name}:{candidate.number}: {error}; the next best rollout is taken")
             made.disagreeing += 1
             standings.drop(one.key, candidate)
     return None
@@ -158,35 +158,34 @@ class Reporter:
         self.count = 0
 
 
-def report_left_out(standings: Standings, puzzles: list[Puzzle], args: argparse.Namespace, folder: Path) -> None:
-    """One line on stderr for each kind of result in the folder that does not count."""
+def look(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter) -> Standings:
+    """Reads the folder; one line on stderr for each kind of result in it that does not count."""
+    folder = results_folder(args)
+    standings = Standings(args.ruleset, args.truncate, report)
+    standings.read(results_files(folder))
+    report.finish()
+    counts, where = standings.counts, shown(folder)
     others = 0 if args.all_puzzles else len(standings.others(puzzles))
     if others:
-        notify(f"{shown(folder)}: results of {others} other puzzles are left out (--all-puzzles takes them in)")
-    if standings.counts["empty"]:
-        notify(f"{shown(folder)}: {standings.counts['empty']} empty rollouts, without a single reply, do not count")
-    if standings.counts["other ruleset"]:
-        notify(
-            f"{folder}: {standings.counts['other ruleset']} rollouts by other rules than {args.ruleset} do not count"
-        )
-    if standings.counts["simulated"] and not args.offline:
-        notify(f"{shown(folder)}: {standings.counts['simulated']} rollouts are of the simulated player")
+        notify(f"{where}: results of {others} other puzzles are left out (--all-puzzles takes them in)")
+    if counts["empty"]:
+        notify(f"{where}: {counts['empty']} empty rollouts, without a single reply, do not count")
+    if counts["other ruleset"]:
+        notify(f"{where}: {counts['other ruleset']} rollouts by other rules than {args.ruleset} do not count")
+    if counts["simulated"] and not args.offline:
+        notify(f"{where}: {counts['simulated']} rollouts are of the simulated player")
+    return standings
 
 
 def dry_run(args: argparse.Namespace, report: Reporter) -> int:
     """Prints one loop's block for what is there. Calls nobody, writes nothing."""
-    folder = results_folder(args)
     try:
         puzzles, unknown = chosen_puzzles(args, report, local_only=True), None
     except NotOnDisk as error:
         # What the folder holds can be counted all the same; what it lacks cannot.
         puzzles, unknown = [], error
         args.all_puzzles = True
-    standings = Standings(args.ruleset, args.truncate, report)
-    standings.read(results_files(folder))
-    report.finish()
-    report_left_out(standings, puzzles, args, folder)
-    situation = assess(puzzles, standings, all_puzzles=args.all_puzzles)
+    situation = assess(puzzles, look(puzzles, args, report), all_puzzles=args.all_puzzles)
     print(situation.block("Loop 1", puzzles_known=unknown is None))
     if unknown is not None:
         print(f"\n{unknown}")
@@ -198,10 +197,7 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
     folder = results_folder(args)
     check_writable(folder)
     puzzles = chosen_puzzles(args, report)
-    standings = Standings(args.ruleset, args.truncate, report)
-    standings.read(results_files(folder))
-    report.finish()
-    report_left_out(standings, puzzles, args, folder)
+    standings = look(puzzles, args, report)
     situation = assess(puzzles, standings, all_puzzles=args.all_puzzles)
     boards = [board for one in (*situation.salvageable, *situation.unsalvageable) if (board := one.board())]
     started, done, came_of_it = time.monotonic(), 0, ""
@@ -245,7 +241,8 @@ def spent(endpoint: Endpoint, seconds: float) -> str:
 
 def next_steps(situation: Situation, args: argparse.Namespace, folder: Path) -> str:
     """What can be done from here, as commands."""
-    again = f"uv run python iterative_generate.py {shlex.join(args.argv)}"
+    # Users paste what is printed into tickets: no password of an endpoint's URL goes with it.
+    again = f"uv run python iterative_generate.py {re.sub('//[^/@ ]*@', '//***@', shlex.join(args.argv))}"
     steps = [f"Results: {shown(folder)}", "Next:"]
     left = len(situation.salvageable) + len(situation.missing)
     if args.restart_unsalvageable:
