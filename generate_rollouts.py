@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from connections_env.files import ResultsFile, claim_file, claim_results_file, next_number, shown
-from connections_env.flags import UsageError, add_flags
+from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.play import Job
 from connections_env.puzzles import Puzzle
 from connections_env.rulesets import RULESETS, Ruleset
@@ -50,7 +50,7 @@ async def run(
 
     The order is shuffled by `--seed`: whatever ends a run early, what is finished is a fair sample.
     """
-    from connections_env.pool import interrupts, play_all
+    from connections_env.pool import interrupts, play_all, rescue
     from connections_env.session import sampling_of, without_secrets
 
     shuffled = random.Random(args.seed).sample(jobs, len(jobs))
@@ -66,6 +66,11 @@ async def run(
             sampling=without_secrets(sampling_of(args)),
             simulated=args.offline,
         )
+    if tally.unsaved:
+        try:
+            notify(f"{len(tally.unsaved)} games that could not be saved are in {rescue(tally.unsaved)}")
+        except OSError as error:
+            notify(f"{len(tally.unsaved)} games could not be saved anywhere: {error.strerror}")
     return tally, results.path
 
 
@@ -94,9 +99,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = command_parser(__doc__)
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the games here; default the next results_N.jsonl"
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 import generate_rollouts
 from connections_env.endpoint import Endpoint
 from connections_env.files import claim_results_file, next_number, results_files, shown
-from connections_env.flags import UsageError, add_flags, at_least
+from connections_env.flags import UsageError, add_flags, at_least, command_parser
 from connections_env.play import Job
 from connections_env.puzzles import Puzzle
 from connections_env.records import BadRow, FutureRow, Rollout
@@ -220,7 +220,7 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
             done = number
             if endpoint.halt is not None:
                 break
-        if made.jobs:  # else the last block printed is the state still
+        if made.jobs and tally.games:  # else the last block printed is the state still
             print(situation.block(f"After loop {done}", came_of_it), end="\n\n")
         print(spent(endpoint, time.monotonic() - started))
         print(next_steps(situation, args, folder))
@@ -261,9 +261,7 @@ def _puzzles(count: int) -> str:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--loop", type=at_least(1), default=1, metavar="N", help="generations to play at most (1)")
     parser.add_argument("--dry-run", action="store_true", help="print what is there; calls nobody, writes nothing")
     parser.add_argument(

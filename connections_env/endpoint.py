@@ -174,11 +174,8 @@ class Endpoint:
                 await self._wait(delay)
         if self._last_answer < began:
             # Others would have been answered meanwhile: it is the endpoint that is out, not this request.
-            self.stop(
-                f"{self._place} gave no answer in {time.monotonic() - began:.0f} s ({failure}); "
-                "run the same command again to go on",
-                1,
-            )
+            way_out = "run the same command again to go on" if self._proven else "check --base-url and try again"
+            self.stop(f"{self._place} gave no answer in {time.monotonic() - began:.0f} s ({failure}); {way_out}", 1)
         raise Stopped
 
     async def _wait(self, seconds: float) -> None:

@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from connections_env.rulesets import NYT, RULESETS
 from connections_env.truncation import TRUNCATE_MODES
@@ -18,6 +18,23 @@ RESERVED_IN_BODY = ("messages", "model", "n", "stream")
 
 class UsageError(Exception):
     """Something known to be wrong before the first request; the message is one line that names the way out."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, like every other error here, instead of after a screen of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def command_parser(description: str | None, prog: str | None = None) -> argparse.ArgumentParser:
+    """A parser whose help is the script's docstring; flags must be written out."""
+    return _Parser(
+        prog=prog,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def at_least(least: float, kind: Callable[[str], Any] = int) -> Callable[[str], Any]:

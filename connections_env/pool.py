@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -40,8 +42,8 @@ class Tally:
     unfinished: int = 0
     rejections: Counter[str] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
-    unsaved: int = 0
-    """Games that were played and could not be written."""
+    unsaved: list[str] = field(default_factory=list)
+    """Rows that could not be written where they belong."""
 
     def count(self, rollout: Rollout) -> None:
         facts = facts_of(rollout)
@@ -99,9 +101,16 @@ def _save(rollout: Rollout, results: ResultsFile, endpoint: Endpoint, tally: Tal
     try:
         results.append(rollout.to_line(), then)
     except OSError as error:
-        tally.unsaved += 1
+        tally.unsaved.append(rollout.to_line())
         place = results.path or "a results file"
         endpoint.stop(f"cannot write {place}: {error.strerror}; make room or mend the folder, then run again", 1)
+
+
+def rescue(rows: list[str]) -> Path:
+    """Writes rows to a file in the system's temporary folder, often another disk. Raises OSError."""
+    with tempfile.NamedTemporaryFile("w", prefix="results_rescued_", suffix=".jsonl", delete=False) as file:
+        file.writelines(row + "\n" for row in rows)
+    return Path(file.name)
 
 
 def _so_far(tally: Tally, endpoint: Endpoint) -> str:
@@ -139,7 +148,7 @@ def interrupts(endpoint: Endpoint) -> Iterator[None]:
         if endpoint.halt is not None and endpoint.halt.exit_status == 130:
             endpoint.abort()
             return
-        waiting = f"waiting for {endpoint.in_flight} replies that are paid for; " if endpoint.in_flight else ""
+        waiting = f"waiting for what is paid for ({endpoint.in_flight} in flight); " if endpoint.in_flight else ""
         tqdm.write(f"interrupted: {waiting}once more to stop at once", file=sys.stderr)
         endpoint.stop("interrupted", 130)
 
