@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,6 +20,7 @@ from connections_env.foreign import adopt
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import Facts, Rank, facts_of, rank, rejection
 from connections_env.records import SCHEMA_VERSION, BadRow, FutureRow, Rollout, read_row
+from connections_env.rulesets import RULESETS
 from connections_env.truncation import Truncate, kept_turns
 
 # Candidates kept per puzzle. More than one, because a row that disagrees with its replay is passed over; not all,
@@ -50,9 +52,14 @@ class _GuessFacts(BaseModel):
     status: str
 
 
+class _GroupFacts(BaseModel):
+    """Only counted."""
+
+
 class _InfoFacts(BaseModel):
     all_words: tuple[str, ...]
-    ruleset: str
+    categories: tuple[_GroupFacts, ...]
+    ruleset: Literal["nyt", "puzzgrid"]
 
 
 class _ThemeFacts(BaseModel):
@@ -80,6 +87,8 @@ class _RowFacts(BaseModel):
             tokens=self.reply_tokens,
             complete_reason=self.complete_reason,
             reward=self.reward,
+            groups=len(self.info.categories),
+            ruleset=RULESETS[self.info.ruleset],
             themes_right=self.themes is None or all(self.themes.right),
         )
 
@@ -107,6 +116,9 @@ class Standings:
         self.by_puzzle: dict[str, list[Candidate]] = {}
         self._report = report or (lambda line: print(line, file=sys.stderr))
         self._read_to: dict[Path, tuple[int, int]] = {}
+        self._beyond_spares: set[str] = set()
+        self._dropped: set[tuple[Path, int]] = set()
+        self._only: set[str] | None = None
         self._torn: set[tuple[Path, int]] = set()
 
     def read(self, files: Iterable[Path]) -> None:
@@ -114,10 +126,8 @@ class Standings:
         for path in files:
             offset, number = self._read_to.get(path, (0, 1))
             for line in read_lines(path, offset, number):
-                if line.torn and not line.data.rstrip().endswith(b"}"):
-                    self._note_torn(path, line)
+                if not self._take(path, line):
                     break
-                self._take(path, line)
                 offset, number = line.end, line.number + 1
             self._read_to[path] = offset, number
 
@@ -126,30 +136,39 @@ class Standings:
             self._torn.add((path, line.offset))
             self._report(f"{path.name}:{line.number}: torn last line, its writer died or is still writing; skipped")
 
-    def _take(self, path: Path, line: Line) -> None:
+    def _take(self, path: Path, line: Line) -> bool:
+        """Takes a line in; False if it is to be read again once it is whole."""
         try:
             key, rollout_id, facts, replayable = self._facts(line.data)
         except BadRow as error:
+            if line.torn:
+                self._note_torn(path, line)
+                return False
             self.counts["unreadable"] += 1
             self._report(f"{path.name}:{line.number}: {error}; skipped")
-            return
+            return True
         except FutureRow as error:
             raise FutureRow(f"{path}:{line.number}: {error}") from None
         if key is None:
             self.counts["other ruleset"] += 1
         elif not facts.statuses:
             self.counts["empty"] += 1
+        elif (self._only is not None and key not in self._only) or (path, line.offset) in self._dropped:
+            pass
         else:
             self.counts["counted"] += 1
             kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason, self.truncate) if replayable else 0
             why_bad = rejection(facts)
             self._enter(key, Candidate(rank(facts, kept), rollout_id, path, line.number, line.offset, why_bad, kept))
+        return True
 
     def _enter(self, key: str, candidate: Candidate) -> None:
         best = self.by_puzzle.setdefault(key, [])
-        if all(candidate.rollout_id != other.rollout_id for other in best):  # a copied file adds nothing
+        if candidate not in best:  # a copied file adds nothing
             insort(best, candidate)
-            del best[SPARES:]
+            if len(best) > SPARES:
+                self._beyond_spares.add(key)
+                del best[SPARES:]
 
     def _facts(self, data: bytes) -> tuple[str | None, str, Facts, bool]:
         """Key (None: not of our ruleset), rollout id, facts, and whether the row can be replayed."""
@@ -182,7 +201,20 @@ class Standings:
 
     def drop(self, key: str, candidate: Candidate) -> None:
         """Forgets a candidate that turned out not to be what its row says."""
+        self._dropped.add((candidate.path, candidate.offset))
         self.by_puzzle[key] = [other for other in self.by_puzzle[key] if other != candidate]
+
+    def recall(self, keys: set[str]) -> set[str]:
+        """Reads the files again for puzzles whose every spare was dropped; gives those that had more rollouts."""
+        wanted = {key for key in keys & self._beyond_spares if not self.by_puzzle[key]}
+        self._beyond_spares -= wanted
+        if wanted:
+            again = Standings(self.ruleset, self.truncate, report=lambda line: None)
+            again._only, again._dropped = wanted, self._dropped
+            again.read(self._read_to)
+            self.by_puzzle |= {key: again.by_puzzle.get(key, []) for key in wanted}
+            self._beyond_spares |= again._beyond_spares
+        return wanted
 
 
 def rollout_of(data: bytes) -> Rollout:

@@ -14,16 +14,17 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import generate_rollouts
 from connections_env.endpoint import Endpoint
 from connections_env.files import claim_results_file, next_number, results_files, shown
 from connections_env.flags import UsageError, add_flags, at_least, command_parser
-from connections_env.play import Job
+from connections_env.play import Disagrees, Job, replay_rollout
 from connections_env.puzzles import Puzzle
-from connections_env.records import BadRow, FutureRow, Rollout
+from connections_env.records import BadRow, FutureRow
 from connections_env.rulesets import RULESETS
 from connections_env.session import (
     check_writable,
@@ -35,7 +36,7 @@ from connections_env.session import (
 from connections_env.sources import NotOnDisk, SourceError
 from filter_gameplay import Candidate, Standings, fetch
 from generate_rollouts import fresh_jobs, notify
-from prep_doctoring import Disagrees, salvage
+from prep_doctoring import salvage
 
 NewId = Callable[[Puzzle, int], str]
 
@@ -51,7 +52,12 @@ class Known:
     candidates: list[Candidate]
 
     def board(self) -> Puzzle | None:
-        return self.puzzle or (fetch(self.candidates[0]).puzzle if self.candidates else None)
+        """The puzzle, if need be from the first of its rows that names one."""
+        for candidate in [] if self.puzzle else self.candidates:
+            with suppress(BadRow, OSError):
+                if board := fetch(candidate).puzzle:
+                    return board
+        return self.puzzle
 
 
 @dataclass
@@ -102,41 +108,42 @@ class Plan:
     disagreeing: int = 0
     """Rows that were passed over because their replay gives another game."""
 
-    @property
-    def ran(self) -> set[str]:
-        return {job.puzzle.key for job in self.jobs}
-
 
 def plan(situation: Situation, standings: Standings, args: argparse.Namespace, new_id: NewId) -> Plan:
     """Jobs for the salvageable and the missing puzzles, and with `--restart-unsalvageable` for the rest."""
     made = Plan()
     afresh = [*situation.missing, *(situation.unsalvageable if args.restart_unsalvageable else [])]
-    for one in situation.salvageable:
-        rollout = _best_that_holds(one, standings, args, made)
-        if rollout is not None and (board := rollout.puzzle):
-            jobs = (salvage(rollout, new_id(board, nth), args.truncate) for nth in range(args.rollouts_per_example))
-            made.jobs += filter(None, jobs)
-        elif not standings.by_puzzle.get(one.key):
-            afresh.append(one)  # no row of the puzzle was what it said, so it has none
+    to_resume = situation.salvageable
+    while to_resume:
+        exhausted = [one for one in to_resume if not _resume(one, standings, args, new_id, made)]
+        more = standings.recall({one.key for one in exhausted})
+        # A puzzle none of whose rows was what it said has none.
+        afresh += [one for one in exhausted if not standings.by_puzzle[one.key]]
+        to_resume = [replace(one, candidates=standings.by_puzzle[one.key]) for one in exhausted if one.key in more]
     boards = [board for one in afresh if (board := one.board()) is not None]
     made.jobs += fresh_jobs(boards, RULESETS[args.ruleset], args.rollouts_per_example, new_id)
     return made
 
 
-def _best_that_holds(one: Known, standings: Standings, args: argparse.Namespace, made: Plan) -> Rollout | None:
-    """A puzzle's best rollout that can be resumed and is what its row says; those that are not are forgotten."""
+def _resume(one: Known, standings: Standings, args: argparse.Namespace, new_id: NewId, made: Plan) -> bool:
+    """Adds the jobs that resume a puzzle's best rollout that is what its row says; the others are forgotten.
+
+    False where there is none, or only such as cannot be resumed.
+    """
     for candidate in list(one.candidates):
         if not candidate.kept:
-            return None
+            return False
         try:
             rollout = fetch(candidate)
-            salvage(rollout, "", args.truncate)
-            return rollout
+            board, _ = replay_rollout(rollout)
+            jobs = (salvage(rollout, new_id(board, nth), args.truncate) for nth in range(args.rollouts_per_example))
+            made.jobs += filter(None, jobs)
+            return True
         except (Disagrees, BadRow, OSError) as error:
             notify(f"{candidate.path.name}:{candidate.number}: {error}; the next best rollout is taken")
             made.disagreeing += 1
             standings.drop(one.key, candidate)
-    return None
+    return False
 
 
 class Reporter:
@@ -214,8 +221,8 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
             report.finish()
             before = {one.key for one in situation.good}
             situation = assess(puzzles, standings, all_puzzles=args.all_puzzles)
-            newly_good = {one.key for one in situation.good} & made.ran - before
-            share = len(newly_good) / len(made.ran)
+            newly_good = {one.key for one in situation.good} & tally.ran - before
+            share = len(newly_good) / max(len(tally.ran), 1)
             came_of_it = f" | {len(newly_good)} ({share:.1%} of Ran Puzzles) -> Good Examples"
             done = number
             if endpoint.halt is not None:

@@ -3,6 +3,7 @@
 A row is a mapping as JSON or Parquet give it. To take in another format, add its names to the tables below.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,24 +29,26 @@ GROUP = {
 COLUMNS = {"members": "group_words", "theme": "group_themes", "linking_terms": "group_linking_terms"}
 
 
-def puzzle_from_row(row: Row, source: str = "") -> Puzzle:
+def puzzle_from_row(row: Row, source: str = "", *, as_shown: bool = False) -> Puzzle:
     """The puzzle of a row. Raises `UnplayableBoard` with the reason where there is none to play.
 
     The row's own board order is kept unless it is missing or is just the groups one after the other, which would
-    give the answer away: then the board is shuffled by its set of items.
+    give the answer away: then the board is shuffled by its set of items. `as_shown` keeps any order there is: that of
+    a game already played.
     """
     groups = tuple(_group(raw) for raw in _raw_groups(row))
     members = [item for group in groups for item in group.members]
-    items = [_word(item) for item in _list(_field(row, ROW, "items"))] or members
-    puzzle_id = _word(_field(row, ROW, "puzzle_id"))
+    items = [word(item) for item in _list(_field(row, ROW, "items"))]
+    gives_away = [*map(normalise, items)] == [*map(normalise, members)] and not as_shown
+    puzzle_id = word(_field(row, ROW, "puzzle_id"))
     return Puzzle(
-        puzzle_id=puzzle_id or derived_id(items),
-        items=shuffled(items) if [*map(normalise, items)] == [*map(normalise, members)] else tuple(items),
+        puzzle_id=puzzle_id or derived_id(members),
+        items=shuffled(members) if gives_away or not items else tuple(items),
         groups=groups,
-        title=_word(_field(row, ROW, "title")),
-        difficulty=_number(_field(row, ROW, "difficulty")),
-        source=source,
-        split=_word(_field(row, ROW, "split")),
+        title=word(_field(row, ROW, "title")),
+        difficulty=number(_field(row, ROW, "difficulty")),
+        source=word(source),
+        split=word(_field(row, ROW, "split")),
     )
 
 
@@ -65,9 +68,9 @@ def _group(raw: Row) -> Group:
         # One string a group: separated by commas, or by spaces where it has no comma.
         terms = terms.split(",") if "," in terms else terms.split()
     return Group(
-        theme=_word(_field(raw, GROUP, "theme")),
-        members=tuple(_word(item) for item in _list(_field(raw, GROUP, "members"))),
-        linking_terms=tuple(word for term in _list(terms) if (word := _word(term))),
+        theme=word(_field(raw, GROUP, "theme")),
+        members=tuple(word(item) for item in _list(_field(raw, GROUP, "members"))),
+        linking_terms=tuple(filter(None, map(word, _list(terms)))),
     )
 
 
@@ -79,15 +82,17 @@ def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
     """Numbers are items too. What UTF-8 cannot carry (a lone surrogate) becomes a question mark."""
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return ""
     return str(value).strip().encode("utf-8", "replace").decode()
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
+    """A finite number, or None."""
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return found if math.isfinite(found) else None

@@ -9,11 +9,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from connections_env.boards import puzzle_from_row
+from connections_env.boards import number, puzzle_from_row, word
 from connections_env.game import WON
+from connections_env.items import encodable
 from connections_env.parsing import Reply
 from connections_env.play import Job, make_rollout, replay_replies
-from connections_env.puzzles import Puzzle, UnplayableBoard
+from connections_env.puzzles import UnplayableBoard
 from connections_env.records import BadRow, GuessRow, Info, ResumedFrom, Rollout
 from connections_env.rulesets import NYT, PUZZGRID, RULESETS, Ruleset
 
@@ -29,25 +30,23 @@ def adopt(row: Mapping[str, Any]) -> Rollout:
         raise BadRow("neither messages nor a guess_history: not a game")
     ruleset = _ruleset(row, info)
     try:
-        puzzle = puzzle_from_row(info, str(info.get("source") or ""))
+        puzzle = puzzle_from_row(info, word(info.get("source")), as_shown=True)
     except UnplayableBoard:
         return _on_its_word(row, info, ruleset)
     replies = [_reply(message) for message in messages if message.get("role") == "assistant"]
     before = sum(message.get("role") == "assistant" for message in _messages(row, "prompt"))
-    states = replay_replies(_as_shown(puzzle, info), ruleset, replies)
+    states = replay_replies(puzzle, ruleset, replies)
     job = Job(
         rollout_id=_derived_rollout_id(row),
-        puzzle=states[0].puzzle,
+        puzzle=puzzle,
         ruleset=ruleset,
         resumed_from=ResumedFrom(rollout_id=None, turns=before) if before else None,
         example_id=row["example_id"] if isinstance(row.get("example_id"), int) else 0,
     )
-    recorded = str(row.get("complete_reason") or "interrupted")
+    recorded = word(row.get("complete_reason")) or "interrupted"
     # A game that its own tool calls finished and ours does not (a rule that differs) can still go on.
     unfinished = recorded if recorded not in WON | {"max_mistakes"} else "interrupted"
-    return make_rollout(
-        job, states, replies, states[-1].complete_reason or unfinished, model=str(row.get("model") or "")
-    )
+    return make_rollout(job, states, replies, states[-1].complete_reason or unfinished, model=word(row.get("model")))
 
 
 def _info(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,22 +71,13 @@ def _ruleset(row: Mapping[str, Any], info: Mapping[str, Any]) -> Ruleset:
     return named or (PUZZGRID if row.get("complete_reason") == "theme_guessing_complete" else NYT)
 
 
-def _as_shown(puzzle: Puzzle, info: Mapping[str, Any]) -> Puzzle:
-    """The board in the row's own order, even where that is the order of the groups: so it was played."""
-    shown = info.get("all_words")
-    if not isinstance(shown, list) or len(shown) != len(puzzle.items):
-        return puzzle
-    order = tuple(str(item).strip() for item in shown)
-    return Puzzle(puzzle.puzzle_id, order, puzzle.groups, puzzle.title, puzzle.difficulty, puzzle.source)
-
-
 def _reply(message: Mapping[str, Any]) -> Reply:
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     return Reply(_text(message.get("content")), _text(reasoning))
 
 
 def _text(value: Any) -> str:
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+    return encodable(value) if isinstance(value, str) else ""
 
 
 def _derived_rollout_id(row: Mapping[str, Any]) -> str:
@@ -96,24 +86,23 @@ def _derived_rollout_id(row: Mapping[str, Any]) -> str:
 
 
 def _on_its_word(row: Mapping[str, Any], info: Mapping[str, Any], ruleset: Ruleset) -> Rollout:
-    puzzle_id = info.get("puzzle_id") or row.get("puzzle_id")
+    puzzle_id = word(info.get("puzzle_id")) or word(row.get("puzzle_id"))
     if not puzzle_id:
         raise BadRow("names neither a board nor a puzzle_id")
     history = row.get("guess_history")
     guesses = [guess for guess in history if isinstance(guess, dict)] if isinstance(history, list) else []
-    reward = row.get("reward")
     return Rollout(
         rollout_id=_derived_rollout_id(row),
         prompt=[],
         completion=[],
-        info=Info(puzzle_id=str(puzzle_id), all_words=[], categories=[], ruleset=ruleset.name),
+        info=Info(puzzle_id=puzzle_id, all_words=[], categories=[], ruleset=ruleset.name),
         guess_history=[
             GuessRow(words=[], status=guess["status"], category_idx=None, reason=None)
             for guess in guesses
             if guess.get("status") in ("correct", "one_away", "incorrect", "invalid", "auto")
         ],
-        complete_reason=str(row.get("complete_reason") or "interrupted"),
-        reward=float(reward) if isinstance(reward, int | float) else 0.0,
+        complete_reason=word(row.get("complete_reason")) or "interrupted",
+        reward=number(row.get("reward")) or 0.0,
         reply_tokens=[],
         reply_finish=[],
         reply_unfit=[],

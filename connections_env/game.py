@@ -72,7 +72,7 @@ class GameState:
         for turn in self.turns:
             if turn.category_idx is not None:
                 to_find -= 1
-            elif turn.status != "invalid" and _is_mistake(self.ruleset, to_find):
+            elif turn.status != "invalid" and is_mistake(self.ruleset, to_find):
                 count += 1
         return count
 
@@ -95,7 +95,8 @@ class GameState:
         return tuple(turn for turn in self.turns if turn.status != "auto")
 
 
-def _is_mistake(ruleset: Ruleset, to_find: int) -> bool:
+def is_mistake(ruleset: Ruleset, to_find: int) -> bool:
+    """Does a wrong guess count while so many groups are still to be found?"""
     return ruleset.mistakes_count_from is None or to_find <= ruleset.mistakes_count_from
 
 
@@ -234,7 +235,7 @@ def observe(state: GameState) -> Observation:
         remaining=state.remaining,
         found=found,
         mistakes=state.mistakes,
-        mistakes_count=_is_mistake(ruleset, len(puzzle.groups) - len(state.found)),
+        mistakes_count=is_mistake(ruleset, len(puzzle.groups) - len(state.found)),
         last=last,
         asks_themes=state.asks_themes,
     )

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connections_env import prompts
-from connections_env.game import GameState, name_themes, observe, play
-from connections_env.parsing import Asked, Reply, read_guess, read_themes, unfit_reason
+from connections_env.game import WON, GameState, name_themes, observe, play
+from connections_env.parsing import Reply, read_guess, read_themes, unfit_reason
 from connections_env.prompts import Message
 from connections_env.puzzles import Puzzle
 from connections_env.records import Message as MessageRow
@@ -73,10 +73,6 @@ def replay_replies(puzzle: Puzzle, ruleset: Ruleset, replies: Sequence[Reply]) -
     return states
 
 
-def asked(state: GameState) -> Asked:
-    return "themes" if state.asks_themes else "guess"
-
-
 def estimated_tokens(text: str) -> int:
     return -(-len(text) // CHARACTERS_PER_TOKEN)
 
@@ -89,6 +85,39 @@ def conversation(states: Sequence[GameState], replies: Sequence[Reply]) -> list[
         if state.complete_reason is None:
             messages.append({"role": "user", "content": prompts.feedback(observe(state))})
     return messages
+
+
+class Disagrees(ValueError):
+    """A row whose record is not what its replies make of its board; the message says where."""
+
+
+def replay_rollout(rollout: Rollout) -> tuple[Puzzle, list[GameState]]:
+    """The board and the states of a recorded game. Raises `Disagrees`: the replay is the truth, the record a note."""
+    puzzle, replies = rollout.puzzle, rollout.replies
+    if puzzle is None:
+        raise Disagrees("its board cannot be played")
+    states = replay_replies(puzzle, rollout.ruleset, replies)
+    if len(states) != len(replies) + 1:
+        raise Disagrees("it has replies after the end of the game")
+    outcome = outcome_of(states[-1])
+    if outcome["guess_history"] != rollout.guess_history:
+        raise Disagrees("the guess history is not what its replies give on its board")
+    if outcome["themes"] != rollout.themes:
+        raise Disagrees("the themes are not those its replies name")
+    if unfit_replies(states, replies) != rollout.reply_unfit:
+        raise Disagrees("not the same replies are fit for training as recorded")
+    ends, ended = states[-1].complete_reason, rollout.complete_reason
+    if ends != ended and (ends is not None or ended in WON | {"max_mistakes"}):
+        raise Disagrees(f"recorded as {ended}, replayed as {ends or 'unfinished'}")
+    return puzzle, states
+
+
+def unfit_replies(states: Sequence[GameState], replies: Sequence[Reply]) -> list[str | None]:
+    """For each reply why it may not be trained on, or None."""
+    return [
+        unfit_reason(reply, state.puzzle, "themes" if state.asks_themes else "guess")
+        for state, reply in zip(states, replies, strict=False)
+    ]
 
 
 async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollout | None:
@@ -154,9 +183,7 @@ def make_rollout(
         complete_reason=complete_reason,
         reply_tokens=[_tokens(reply) for reply in replies],
         reply_finish=[reply.finish_reason for reply in replies],
-        reply_unfit=[
-            unfit_reason(reply, job.puzzle, asked(state)) for state, reply in zip(states, replies, strict=False)
-        ],
+        reply_unfit=unfit_replies(states, replies),
         resumed_from=job.resumed_from,
         **outcome_of(states[-1]),
         **fields,

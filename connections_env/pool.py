@@ -42,6 +42,8 @@ class Tally:
     unfinished: int = 0
     rejections: Counter[str] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
+    ran: set[str] = field(default_factory=set)
+    """Keys of the boards on which a game got at least one reply."""
     unsaved: list[str] = field(default_factory=list)
     """Rows that could not be written where they belong."""
 
@@ -89,6 +91,7 @@ async def play_all(
                 turns = max_turns or default_max_turns(job.puzzle, job.ruleset)
                 rollout = await play_game(job, ask, turns, model=endpoint.settings.model, **fields)
                 if rollout is not None:
+                    tally.ran.add(job.puzzle.key)
                     _save(rollout, results, endpoint, tally, partial(count, rollout))
 
         async with results, asyncio.TaskGroup() as workers:

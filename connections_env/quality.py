@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from connections_env.game import WON
+from connections_env.game import WON, is_mistake
 from connections_env.records import Rollout
+from connections_env.rulesets import Ruleset
 
 Rank = tuple[float, ...]
 
@@ -21,6 +22,9 @@ class Facts:
     tokens: tuple[int, ...]
     complete_reason: str
     reward: float
+    groups: int
+    """On the board."""
+    ruleset: Ruleset
     themes_right: bool = True
     """False where the player had to name the themes and named one wrong."""
 
@@ -32,6 +36,8 @@ def facts_of(rollout: Rollout) -> Facts:
         tokens=tuple(rollout.reply_tokens),
         complete_reason=rollout.complete_reason,
         reward=rollout.reward,
+        groups=len(rollout.info.categories),
+        ruleset=rollout.ruleset,
         themes_right=rollout.themes is None or all(rollout.themes.right),
     )
 
@@ -57,5 +63,10 @@ def rank(facts: Facts, kept: int) -> Rank:
     """
     if rejection(facts) is None:
         return (0, -facts.reward, sum(facts.tokens) / max(len(facts.tokens), 1))
-    found = facts.statuses[:kept].count("correct")
-    return (1, kept == 0, -found, kept - found, sum(facts.tokens[:kept]))
+    found = mistakes = 0
+    for status in facts.statuses[:kept]:
+        if status == "correct":
+            found += 1
+        else:
+            mistakes += is_mistake(facts.ruleset, facts.groups - found)
+    return (1, kept == 0, -found, mistakes, sum(facts.tokens[:kept]))

@@ -5,12 +5,14 @@ be inspected and ranked without one.
 """
 
 import json
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from connections_env.boards import puzzle_from_row
+from connections_env.boards import number, puzzle_from_row
 from connections_env.game import GameState, Reason, Status, themes_right
+from connections_env.items import encodable
 from connections_env.parsing import Reply
 from connections_env.puzzles import Puzzle, UnplayableBoard
 from connections_env.rewards import reward, reward_components
@@ -112,6 +114,15 @@ class Rollout(_Row):
     simulated: bool = False
     schema_version: int = SCHEMA_VERSION
 
+    @model_validator(mode="after")
+    def _is_one_game(self) -> Self:
+        replies = sum(message.role == "assistant" for message in self.completion)
+        if not replies == len(self.reply_tokens) == len(self.reply_finish) == len(self.reply_unfit):
+            raise ValueError("as many entries are needed in each reply_ list as the completion has replies")
+        if self.info.ruleset not in RULESETS:
+            raise ValueError(f"unknown ruleset {self.info.ruleset!r}")
+        return self
+
     @property
     def replies(self) -> list[Reply]:
         said = [message for message in self.completion if message.role == "assistant"]
@@ -123,7 +134,10 @@ class Rollout(_Row):
     @property
     def puzzle(self) -> Puzzle | None:
         """The board in the order it was shown; None where the row names none that can be played."""
-        return _puzzle_of(self.info)
+        try:
+            return puzzle_from_row(self.info.model_dump(), self.info.source, as_shown=True)
+        except UnplayableBoard:
+            return None
 
     @property
     def ruleset(self) -> Ruleset:
@@ -131,17 +145,6 @@ class Rollout(_Row):
 
     def to_line(self) -> str:
         return self.model_dump_json()
-
-
-def _puzzle_of(info: Info) -> Puzzle | None:
-    try:
-        found = puzzle_from_row(info.model_dump(), info.source)
-    except UnplayableBoard:
-        return None
-    # The order in which the board was shown is part of the game, whatever it looks like.
-    return Puzzle(
-        found.puzzle_id, tuple(info.all_words), found.groups, found.title, found.difficulty, info.source, info.split
-    )
 
 
 def info_of(puzzle: Puzzle, ruleset: Ruleset) -> Info:
@@ -186,16 +189,16 @@ def outcome_of(state: GameState) -> dict[str, Any]:
 
 def read_row(line: bytes | str) -> "Rollout | dict[str, Any]":
     """A line as a `Rollout` of ours, or as the object that another tool wrote. Raises `BadRow`, `FutureRow`."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        raise BadRow(f"expected a JSON object, got {_shown(line)}") from None
-    if not isinstance(row, dict):
+    raw = None
+    with suppress(ValueError, RecursionError):
+        raw = json.loads(line)
+    if not isinstance(raw, dict):
         raise BadRow(f"expected a JSON object, got {_shown(line)}")
+    row: dict[str, Any] = _encodable_throughout(raw)
     version = row.get("schema_version")
     if version is None:
         return row
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    if (number(version) or 0) > SCHEMA_VERSION:
         raise FutureRow(
             f"written by a newer version of this project (schema_version {version}, this one reads up to "
             f"{SCHEMA_VERSION}); update it, or move the file out of the folder"
@@ -204,6 +207,15 @@ def read_row(line: bytes | str) -> "Rollout | dict[str, Any]":
         return Rollout.model_validate(row)
     except ValidationError as error:
         raise BadRow(_first_problem(error)) from None
+
+
+def _encodable_throughout(value: Any) -> Any:
+    """JSON without lone surrogates, which escapes can stand for and no file can hold."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, dict):
+        return {encodable(name): _encodable_throughout(inner) for name, inner in value.items()}
+    return [_encodable_throughout(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _shown(line: bytes | str) -> str:

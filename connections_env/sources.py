@@ -7,6 +7,7 @@ load_puzzles("builtin", "test")
 
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +92,7 @@ def _of_split(rows: Rows, source: str, split: str | None) -> Rows:
     if split not in splits:
         raise SourceError(f"{source} has no split {split!r}; it has {', '.join(sorted(splits))}")
     # Rows that cannot be read belong to no split; they stay, to be counted and named.
-    return [(place, row) for place, row in rows if not isinstance(row, dict) or row.get("split") == split]
+    return [(place, row) for place, row in rows if not isinstance(row, dict) or str(row.get("split")) == split]
 
 
 def _read_file(path: Path) -> Rows:
@@ -102,7 +103,7 @@ def _read_file(path: Path) -> Rows:
         return list(reader(path))
     except FileNotFoundError:
         raise SourceError(f"no such file: {path}") from None
-    except (OSError, ValueError) as error:  # ValueError: broken JSON, bytes that are not UTF-8, not Parquet
+    except (OSError, ValueError, RecursionError) as error:  # broken JSON or Parquet, bytes that are not UTF-8
         raise SourceError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
 
 
@@ -113,7 +114,7 @@ def _read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 row = line.strip()  # not an object: `_collect` counts and names it
             yield f"{path.name}:{number}", row
 
@@ -153,8 +154,10 @@ def _read_hub(dataset_id: str, split: str, local_only: bool) -> Iterator[tuple[s
     except (HfHubHTTPError, OSError) as error:
         raise SourceError(f"cannot load {dataset_id} from the hub: {str(error).splitlines()[0]}") from None
     try:
-        # Streaming reads the snapshot in place; without it a converted copy of every split would be cached.
-        rows = datasets.load_dataset(folder, split=split, streaming=True)
-        yield from ((f"{dataset_id}/{split}[{number}]", row) for number, row in enumerate(rows, 1))
+        # Streaming reads the snapshot in place; without it a converted copy of every split would be cached. What it
+        # leaves in a cache all the same (locks) goes with the folder.
+        with tempfile.TemporaryDirectory() as cache:
+            rows = datasets.load_dataset(folder, split=split, streaming=True, cache_dir=cache)
+            yield from ((f"{dataset_id}/{split}[{number}]", row) for number, row in enumerate(rows, 1))
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         raise SourceError(f"cannot load split {split!r} of {dataset_id}: {str(error).splitlines()[0]}") from None
