@@ -50,11 +50,11 @@ async def run(
 
     The order is shuffled by `--seed`: whatever ends a run early, what is finished is a fair sample.
     """
-    from connections_env.pool import interrupts, play_all, rescue
+    from connections_env.pool import cannot_save, interrupts, play_all, rescue
     from connections_env.session import sampling_of, without_secrets
 
     shuffled = random.Random(args.seed).sample(jobs, len(jobs))
-    results = ResultsFile(claim)
+    results = ResultsFile(claim, on_failure=lambda error: endpoint.stop(cannot_save(error), 1))
     with interrupts(endpoint):
         tally = await play_all(
             shuffled,
@@ -85,6 +85,7 @@ def table(tally: "Tally", asked_for: int, puzzles: int, endpoint: "Endpoint", se
         "with an invalid guess": _share(tally.with_invalid, tally.games),
         "lost": _share(tally.lost, tally.games),
         "unfinished": _share(tally.unfinished, tally.games),
+        "without a reply": f"{asked_for - tally.games:,} (not written)" if asked_for > tally.games else "",
         "tokens in": f"{used.input:,} ({used.cached:,} cached)",
         "tokens out": f"{used.output:,} ({used.reasoning:,} reasoning)",
         "requests": f"{used.requests:,} ({endpoint.failed_attempts:,} failed)",

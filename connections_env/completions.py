@@ -1,10 +1,13 @@
 """What an endpoint sends back, read with suspicion: completions, error bodies, Retry-After."""
 
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from connections_env.items import encodable
 from connections_env.parsing import Reply
 from connections_env.play import Answer, estimated_tokens
 from connections_env.prompts import Message
@@ -14,10 +17,9 @@ from connections_env.records import Usage
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait by the Retry-After header, in either of its forms (RFC 9110, 10.2.3)."""
     value = headers.get("retry-after", "").strip()
-    try:
-        return max(float(value), 0.0)
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        seconds = float(value)
+        return max(seconds, 0.0) if math.isfinite(seconds) else None
     try:
         until = parsedate_to_datetime(value)
     except ValueError:
@@ -43,11 +45,11 @@ def read_completion(completion: Any, messages: list[Message]) -> Answer:
     extra = choice.message.model_extra or {}
     reasoning = extra.get("reasoning_content") or extra.get("reasoning")
     content, reasoning = _text(choice.message.content), _text(reasoning)
-    usage = _usage(completion.usage)
+    usage = read_usage(completion)
     if usage is None:  # budgets must hold all the same
         asked = sum(estimated_tokens(message["content"]) for message in messages)
         usage = Usage(input=asked, output=estimated_tokens(reasoning + content), requests=1)
-    finish = choice.finish_reason if isinstance(choice.finish_reason, str) else None
+    finish = _text(choice.finish_reason) or None
     return Answer(Reply(content, reasoning, finish, usage.output), usage)
 
 
@@ -55,16 +57,27 @@ def _text(value: Any) -> str:
     """Content as text; a list of parts is joined. What UTF-8 cannot carry (lone surrogates) is replaced."""
     if isinstance(value, list):
         value = "".join(part.get("text") or "" for part in value if isinstance(part, dict))
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+    return encodable(value) if isinstance(value, str) else ""
 
 
-def _usage(reported: Any) -> Usage | None:
+def read_usage(completion: Any) -> Usage | None:
+    """What a completion cost, or None where it does not say."""
+    reported = getattr(completion, "usage", None)
     counts = reported.to_dict() if hasattr(reported, "to_dict") else {}
-    prompt, completion = counts.get("prompt_tokens"), counts.get("completion_tokens")
-    if not isinstance(prompt, int) or not isinstance(completion, int):
+    if not all(isinstance(counts.get(name), int) for name in ("prompt_tokens", "completion_tokens")):
         return None
-    details = counts.get("prompt_tokens_details") or {}
-    # DeepSeek names it otherwise than OpenAI.
-    cached = details.get("cached_tokens") or counts.get("prompt_cache_hit_tokens") or 0
-    reasoning = (counts.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
-    return Usage(input=prompt, output=completion, cached=cached, reasoning=reasoning, requests=1)
+    return Usage(
+        input=counts["prompt_tokens"],
+        output=counts["completion_tokens"],
+        # DeepSeek names it otherwise than OpenAI.
+        cached=_count(counts, "prompt_tokens_details", "cached_tokens") or _count(counts, "prompt_cache_hit_tokens"),
+        reasoning=_count(counts, "completion_tokens_details", "reasoning_tokens"),
+        requests=1,
+    )
+
+
+def _count(counts: Any, *path: str) -> int:
+    """The number at a path of keys, 0 where there is none."""
+    for name in path:
+        counts = counts.get(name) if isinstance(counts, dict) else None
+    return counts if isinstance(counts, int) else 0

@@ -11,11 +11,11 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from connections_env.completions import read_completion, read_error, read_retry_after
+from connections_env.completions import read_completion, read_error, read_retry_after, read_usage
 from connections_env.play import Answer, PromptTooLong, Stopped
 from connections_env.prompts import Message
 from connections_env.records import Usage
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # importing these takes a second, which `--help` and `--dry-r
     from httpx2 import AsyncBaseTransport
     from openai import AsyncOpenAI
 
+INTERRUPTED = 130  # exit status after a signal, as shells give it
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 60.0  # seconds; doubled from one attempt to the next, halved at most by jitter
 CONNECT_TIMEOUT = 30.0  # seconds
 _CONTEXT_LENGTH = re.compile(r"context|maximum.{0,20}(length|token)|too (long|many tokens)", re.IGNORECASE)
@@ -71,6 +72,7 @@ class _Retry:
     what: str
     rate_limited: bool = False
     retry_after: float | None = None
+    usage: Usage = field(default_factory=lambda: Usage(requests=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +122,13 @@ class Endpoint:
         return self.settings.prices.cost(self.usage) if self.settings.prices else None
 
     def stop(self, why: str, exit_status: int, *, lets_games_finish: bool = False) -> None:
-        """Ends the run. The first reason stays, but a full stop overrides one that lets games finish."""
-        if self.halt is None or (self.halt.lets_games_finish and not lets_games_finish):
+        """Ends the run. The first reason stays unless the user interrupts, but games may then be stopped too."""
+        if self.halt is None or exit_status == INTERRUPTED:
             self.halt = Halt(why, exit_status, lets_games_finish)
-            if not lets_games_finish:
-                self._halted.set()
+        elif not lets_games_finish:
+            self.halt = replace(self.halt, lets_games_finish=False)
+        if not lets_games_finish:
+            self._halted.set()
 
     def abort(self) -> None:
         """Gives up the requests in flight."""
@@ -153,7 +157,9 @@ class Endpoint:
         body = {"model": self.settings.model, "messages": messages, **self.settings.sampling}
         began, failure = time.monotonic(), ""
         for attempt in range(1, self.settings.max_retries + 2):
-            await self._wait(self._paused_until - time.monotonic())
+            while (pause := self._paused_until - time.monotonic()) > 0:  # another 429 may prolong it meanwhile
+                await self._wait(pause)
+            await self._wait(0)
             self._check_budget()
             got = await self._attempt(body, request_id)
             if isinstance(got, Answer):
@@ -162,7 +168,7 @@ class Endpoint:
                 return Answer(got.reply, got.usage.model_copy(update={"requests": attempt}))
             failure = got.what
             self.failed_attempts += 1
-            self.usage += Usage(requests=1)
+            self.usage += got.usage
             delay = got.retry_after if got.retry_after is not None else _backoff(attempt)
             if got.rate_limited:
                 self._paused_until = max(self._paused_until, time.monotonic() + delay)
@@ -204,6 +210,7 @@ class Endpoint:
         task = asyncio.current_task()
         assert task is not None
         self._in_flight.add(task)
+        completion: Any = None
         try:
             async with asyncio.timeout(self.settings.timeout):
                 completion = await self._opened().post(
@@ -215,14 +222,16 @@ class Endpoint:
                 )
             return read_completion(completion, body["messages"])
         except openai.APIStatusError as error:
-            return self._refused(error.status_code, error.response.headers, self._clean(read_error(error.body)))
+            return self._refused(
+                error.status_code, error.response.headers, self._clean(read_error(error.body)), error.code
+            )
         except (TimeoutError, openai.APIConnectionError) as error:
             cause = _root(error)
             if isinstance(cause, TimeoutError):
                 return _Retry(f"no answer within {self.settings.timeout:g} s")
             return _Retry(f"cannot reach {self._place}: {self._clean(str(cause)) or type(cause).__name__}")
-        except (openai.APIError, ValueError, TypeError, AttributeError, LookupError):
-            return _Retry("the answer is no chat completion")
+        except (openai.APIError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
+            return _Retry("the answer is no chat completion", usage=read_usage(completion) or Usage(requests=1))
         except asyncio.CancelledError:
             if not self._aborting:
                 raise
@@ -231,14 +240,15 @@ class Endpoint:
         finally:
             self._in_flight.discard(task)
 
-    def _refused(self, status: int, headers: Mapping[str, str], said: str) -> "_Retry":
+    def _refused(self, status: int, headers: Mapping[str, str], said: str, code: str | None) -> "_Retry":
         """Decides about an error status: try again, end this game, end all games, or end the run."""
         what = f"{status}: {said}" if said else str(status)
         if status in (408, 429) or status >= 500:
             return _Retry(what, rate_limited=status == 429, retry_after=read_retry_after(headers))
         self.usage += Usage(requests=1)
         self.failed_attempts += 1
-        if self._proven and status == 400 and _CONTEXT_LENGTH.search(said):
+        too_long = status == 413 or (status == 400 and _CONTEXT_LENGTH.search(f"{said} {code}"))
+        if self._proven and too_long:
             raise PromptTooLong
         when = "refused a request" if self._proven else "refused the first request"
         way_out = _WAY_OUT.get(status, "check --model, --sampling-args and the other request flags")
@@ -290,7 +300,7 @@ def _backoff(attempt: int) -> float:
 
 
 def _root(error: BaseException) -> BaseException:
-    """The error that caused the others: libraries wrap each other's, and call a lost connection a timeout."""
-    while cause := error.__cause__ or error.__context__:
+    """The error that caused the others, as libraries wrap each other's; a timeout's own cause is its machinery."""
+    while not isinstance(error, TimeoutError) and (cause := error.__cause__ or error.__context__):
         error = cause
     return error

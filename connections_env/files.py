@@ -43,7 +43,6 @@ def next_number(folder: Path) -> int:
 
 def claim_results_file(folder: Path) -> tuple[Path, int]:
     """Creates the next results file, never one that another process has; gives its path and an open descriptor."""
-    folder.mkdir(parents=True, exist_ok=True)
     number = next_number(folder)
     while True:
         path = folder / f"results_{number}.jsonl"
@@ -54,7 +53,8 @@ def claim_results_file(folder: Path) -> tuple[Path, int]:
 
 
 def claim_file(path: Path) -> int:
-    """Creates a file that must not exist yet. Raises FileExistsError."""
+    """Creates a file that must not exist yet, and its folder. Raises FileExistsError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
 
 
@@ -65,11 +65,13 @@ class ResultsFile:
             results.append(line, then=count_it)
 
     `append` writes at once; `then` is called once the row is synced to the disk. Syncs run in a thread, one for all
-    rows of the last `SYNC_EVERY` seconds. Raises OSError (a full disk, say) from `append` or on leaving the block.
+    rows of the last `SYNC_EVERY` seconds. `append` raises OSError (a full disk, say); `on_failure` hears of a sync
+    that fails, after which nothing more is counted.
     """
 
-    def __init__(self, claim: Callable[[], tuple[Path, int]]):
+    def __init__(self, claim: Callable[[], tuple[Path, int]], on_failure: Callable[[OSError], None] = lambda e: None):
         self._claim = claim
+        self._on_failure = on_failure
         self._fd: int | None = None
         self._size = 0
         self._unsynced: list[Callable[[], None]] = []
@@ -85,7 +87,11 @@ class ResultsFile:
         await asyncio.gather(self._syncer, return_exceptions=True)
         if self._fd is not None:
             try:
-                self._sync()
+                if self._unsynced:
+                    os.fsync(self._fd)
+                    self._count(len(self._unsynced))
+            except OSError as error:
+                self._on_failure(error)
             finally:
                 os.close(self._fd)
                 self._fd = None
@@ -98,17 +104,16 @@ class ResultsFile:
             while data:
                 data = data[os.write(self._fd, data) :]
         except OSError:
-            # Half a row would be glued to the next one.
+            # Half a row would be glued to the next one, and a file without a row is none.
             os.ftruncate(self._fd, self._size)
+            if not self._size and self.path:
+                os.close(self._fd)
+                self.path.unlink()
+                self.path = self._fd = None
             raise
         self._size = os.fstat(self._fd).st_size
         self._unsynced.append(then)
         self._dirty.set()
-
-    def _sync(self) -> None:
-        if self._unsynced and self._fd is not None:
-            os.fsync(self._fd)
-            self._count(len(self._unsynced))
 
     def _count(self, synced: int) -> None:
         done, self._unsynced = self._unsynced[:synced], self._unsynced[synced:]
@@ -122,7 +127,11 @@ class ResultsFile:
             self._dirty.clear()
             waiting = len(self._unsynced)
             if self._fd is not None and waiting:
-                await asyncio.to_thread(os.fsync, self._fd)
+                try:
+                    await asyncio.to_thread(os.fsync, self._fd)
+                except OSError as error:
+                    self._on_failure(error)
+                    return
                 self._count(waiting)
 
 

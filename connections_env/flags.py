@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from connections_env.rulesets import NYT, RULESETS
 from connections_env.truncation import TRUNCATE_MODES
@@ -43,8 +45,8 @@ def at_least(least: float, kind: Callable[[str], Any] = int) -> Callable[[str], 
             value = kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-        if not value >= least:  # written so that NaN fails too
-            raise argparse.ArgumentTypeError(f"{text} is less than {least:g}")
+        if not math.isfinite(value) or value < least:
+            raise argparse.ArgumentTypeError(f"{text} is not a number of {least:g} or more")
         return value
 
     return number
@@ -53,7 +55,8 @@ def at_least(least: float, kind: Callable[[str], Any] = int) -> Callable[[str], 
 def json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+        json.dumps(value, allow_nan=False)  # what cannot be sent: NaN and numbers too large
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError('give a JSON object like \'{"thinking": {"type": "disabled"}}\'')
@@ -63,8 +66,13 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def base_url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError(f"{text!r} does not begin with http:// or https://")
+    try:
+        url = urlsplit(text)
+        usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:  # a port that is none, half an IPv6 address
+        usable = False
+    if not usable:
+        raise argparse.ArgumentTypeError(f"{text!r} is no URL like {DEFAULT_BASE_URL} or http://127.0.0.1:8080/v1")
     return text
 
 

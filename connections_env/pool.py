@@ -5,6 +5,7 @@ import contextlib
 import signal
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from connections_env.endpoint import Endpoint
+from connections_env.endpoint import INTERRUPTED, Endpoint
 from connections_env.files import ResultsFile
 from connections_env.game import WON
 from connections_env.parsing import reasoning_of
@@ -89,7 +90,12 @@ async def play_all(
                 if endpoint.halt is not None:
                     return
                 turns = max_turns or default_max_turns(job.puzzle, job.ruleset)
-                rollout = await play_game(job, ask, turns, model=endpoint.settings.model, **fields)
+                try:
+                    rollout = await play_game(job, ask, turns, model=endpoint.settings.model, **fields)
+                except Exception as error:  # a bug of ours must not take the other games with it
+                    traceback.print_exc()
+                    endpoint.stop(f"{type(error).__name__} while playing {job.puzzle.puzzle_id}: please report it", 1)
+                    return
                 if rollout is not None:
                     tally.ran.add(job.puzzle.key)
                     _save(rollout, results, endpoint, tally, partial(count, rollout))
@@ -105,8 +111,11 @@ def _save(rollout: Rollout, results: ResultsFile, endpoint: Endpoint, tally: Tal
         results.append(rollout.to_line(), then)
     except OSError as error:
         tally.unsaved.append(rollout.to_line())
-        place = results.path or "a results file"
-        endpoint.stop(f"cannot write {place}: {error.strerror}; make room or mend the folder, then run again", 1)
+        endpoint.stop(cannot_save(error), 1)
+
+
+def cannot_save(error: OSError) -> str:
+    return f"cannot write results: {error.strerror}; make room or mend the folder, then run again"
 
 
 def rescue(rows: list[str]) -> Path:
@@ -145,15 +154,17 @@ class _Listener:
 @contextlib.contextmanager
 def interrupts(endpoint: Endpoint) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the run gently while in this block, a second one at once."""
-    loop = asyncio.get_running_loop()
+    loop, before = asyncio.get_running_loop(), False
 
     def interrupted() -> None:
-        if endpoint.halt is not None and endpoint.halt.exit_status == 130:
+        nonlocal before
+        if before:
             endpoint.abort()
             return
+        before = True
         waiting = f"waiting for what is paid for ({endpoint.in_flight} in flight); " if endpoint.in_flight else ""
         tqdm.write(f"interrupted: {waiting}once more to stop at once", file=sys.stderr)
-        endpoint.stop("interrupted", 130)
+        endpoint.stop("interrupted", INTERRUPTED)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupted)

@@ -21,13 +21,13 @@ RESULTS = Path(__file__).parent.parent / "generate_results"
 OFFLINE_BASE_URL = "http://simulated.invalid/v1"
 OFFLINE_MODEL = "simulated"
 SPARE_FILES = 64  # beside one socket a request: results, logs, what the interpreter holds open
-_SECRET = re.compile(r"key|secret|password|authorization", re.IGNORECASE)
+_SECRET = re.compile(r"key|secret|password|auth|token$", re.IGNORECASE)  # not max_tokens
 
 
 def results_folder(args: argparse.Namespace) -> Path:
     """The folder of `--results-dir`, known to be usable before anything is paid. Raises `UsageError`."""
     folder: Path = args.results_dir or (RESULTS / "offline" if args.offline else RESULTS)
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    nearest = _nearest(folder)
     if not nearest.is_dir():
         raise UsageError(f"{nearest} is not a folder; choose another --results-dir")
     if not os.access(nearest, os.R_OK | os.X_OK):
@@ -37,9 +37,15 @@ def results_folder(args: argparse.Namespace) -> Path:
 
 def check_writable(folder: Path) -> None:
     """Raises `UsageError` where results could not be written after they were paid for."""
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not os.access(nearest, os.W_OK | os.X_OK):
+    nearest = _nearest(folder)
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise UsageError(f"cannot write to {nearest}; mend its permissions or choose another folder")
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists as far as can be seen."""
+    # os.path.exists, since Path.exists raises below a folder that cannot be entered.
+    return next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
 
 
 def puzzle_source(args: argparse.Namespace) -> str:
