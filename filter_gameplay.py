@@ -19,8 +19,8 @@ from connections_env.files import Line, line_at, read_lines
 from connections_env.foreign import adopt
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import Facts, Rank, facts_of, rank, rejection
-from connections_env.records import SCHEMA_VERSION, BadRow, FutureRow, Rollout, read_row
-from connections_env.rulesets import RULESETS
+from connections_env.records import BadRow, FutureRow, Rollout, read_row
+from connections_env.rulesets import RULESETS, Ruleset
 from connections_env.truncation import Truncate, kept_turns
 
 # Candidates kept per puzzle. More than one, because a row that disagrees with its replay is passed over; not all,
@@ -69,7 +69,7 @@ class _ThemeFacts(BaseModel):
 class _RowFacts(BaseModel):
     """The fields of our rows that ranking needs; the rest, most of a line's bytes, is not decoded."""
 
-    schema_version: int
+    schema_version: Literal[1]
     rollout_id: str
     info: _InfoFacts
     guess_history: tuple[_GuessFacts, ...]
@@ -80,17 +80,9 @@ class _RowFacts(BaseModel):
     reply_unfit: tuple[str | None, ...]
     simulated: bool
 
-    def facts(self) -> Facts:
-        return Facts(
-            statuses=tuple(guess.status for guess in self.guess_history if guess.status != "auto"),
-            unfit=self.reply_unfit,
-            tokens=self.reply_tokens,
-            complete_reason=self.complete_reason,
-            reward=self.reward,
-            groups=len(self.info.categories),
-            ruleset=RULESETS[self.info.ruleset],
-            themes_right=self.themes is None or all(self.themes.right),
-        )
+    @property
+    def ruleset(self) -> Ruleset:
+        return RULESETS[self.info.ruleset]
 
 
 _key_of = lru_cache(maxsize=4096)(board_key)
@@ -176,10 +168,10 @@ class Standings:
             row = _RowFacts.model_validate_json(data)
         except ValidationError:
             row = None
-        if row and row.schema_version == SCHEMA_VERSION and row.info.all_words:
+        if row and row.info.all_words:
             self.counts["simulated"] += row.simulated
             key = _key_of(row.info.all_words) if row.info.ruleset == self.ruleset else None
-            return key, row.rollout_id, row.facts(), True
+            return key, row.rollout_id, facts_of(row), True
         rollout = rollout_of(data)
         self.counts["older"] += 1
         key = _id_key(rollout.info.puzzle_id)

@@ -13,48 +13,48 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
+from connections_env.endpoint import Endpoint
 from connections_env.files import ResultsFile, claim_file, claim_results_file, next_number, shown
 from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.play import Job
+from connections_env.pool import Tally, cannot_save, interrupts, play_all, rescue
 from connections_env.puzzles import Puzzle
 from connections_env.rulesets import RULESETS, Ruleset
+from connections_env.session import (
+    check_writable,
+    chosen_puzzles,
+    open_endpoint,
+    results_folder,
+    rollout_ids,
+    sampling_of,
+    without_secrets,
+)
 from connections_env.sources import SourceError
-
-if TYPE_CHECKING:
-    from connections_env.endpoint import Endpoint
-    from connections_env.pool import Tally
-
-
-def notify(line: str) -> None:
-    """A line on stderr that does not tear the progress bar."""
-    tqdm.write(line, file=sys.stderr)
+from connections_env.terminal import notify, printable
 
 
 def fresh_jobs(
-    puzzles: Iterable[Puzzle], ruleset: Ruleset, rollouts_per_example: int, new_id: Callable[[Puzzle, int], str]
+    examples: Iterable[tuple[int, Puzzle]],
+    ruleset: Ruleset,
+    rollouts_per_example: int,
+    new_id: Callable[[Puzzle, int], str],
 ) -> Iterator[Job]:
-    """Games from scratch; `example_id` is the puzzle's place in the iterable."""
-    for example_id, puzzle in enumerate(puzzles):
+    """Games from scratch; an example is a puzzle with its place in its source."""
+    for example_id, puzzle in examples:
         for nth in range(rollouts_per_example):
             yield Job(new_id(puzzle, nth), puzzle, ruleset, example_id=example_id)
 
 
 async def run(
-    jobs: list[Job], endpoint: "Endpoint", claim: Callable[[], tuple[Path, int]], args: argparse.Namespace
-) -> tuple["Tally", Path | None]:
+    jobs: list[Job], endpoint: Endpoint, claim: Callable[[], tuple[Path, int]], args: argparse.Namespace
+) -> tuple[Tally, Path | None]:
     """Plays the jobs; gives their tally and the file they are in, None where no game got a reply.
 
     The order is shuffled by `--seed`: whatever ends a run early, what is finished is a fair sample.
     """
-    from connections_env.pool import cannot_save, interrupts, play_all, rescue
-    from connections_env.session import sampling_of, without_secrets
-
     shuffled = random.Random(args.seed).sample(jobs, len(jobs))
-    results = ResultsFile(claim, on_failure=lambda error: endpoint.stop(cannot_save(error), 1))
+    results = ResultsFile(claim, on_failure=lambda error: endpoint.stop(cannot_save(results, error), 1))
     with interrupts(endpoint):
         tally = await play_all(
             shuffled,
@@ -64,8 +64,8 @@ async def run(
             max_turns=args.max_turns,
             allow_empty_reasoning=args.allow_empty_reasoning,
             sampling=without_secrets(sampling_of(args)),
-            simulated=args.offline,
         )
+    endpoint.settle()
     if tally.unsaved:
         try:
             notify(f"{len(tally.unsaved)} games that could not be saved are in {rescue(tally.unsaved)}")
@@ -74,7 +74,7 @@ async def run(
     return tally, results.path
 
 
-def table(tally: "Tally", asked_for: int, puzzles: int, endpoint: "Endpoint", seconds: float) -> str:
+def table(tally: Tally, asked_for: int, puzzles: int, endpoint: Endpoint, seconds: float) -> str:
     """What the run gave and took, a line a figure."""
     used = endpoint.usage
     rows = {
@@ -109,8 +109,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 async def _play(args: argparse.Namespace) -> int:
-    from connections_env.session import check_writable, chosen_puzzles, open_endpoint, results_folder, rollout_ids
-
     folder = results_folder(args)
     if args.output and args.output.exists():
         raise UsageError(f"{args.output} exists and is never written over; choose another --output")
@@ -118,13 +116,13 @@ async def _play(args: argparse.Namespace) -> int:
     puzzles = chosen_puzzles(args, notify)
     started = time.monotonic()
     new_id = rollout_ids(args, next_number(folder))
-    jobs = list(fresh_jobs(puzzles, RULESETS[args.ruleset], args.rollouts_per_example, new_id))
+    jobs = list(fresh_jobs(enumerate(puzzles), RULESETS[args.ruleset], args.rollouts_per_example, new_id))
     async with open_endpoint(args, puzzles, notify) as endpoint:
         tally, path = await run(jobs, endpoint, lambda: _claim(args.output, folder), args)
     print(table(tally, len(jobs), len(puzzles), endpoint, time.monotonic() - started))
     print(f"\nwrote {shown(path)}" if path else "\nno game got a reply; nothing was written")
     if endpoint.halt:
-        print(f"stopped: {endpoint.halt.why}", file=sys.stderr)
+        print(printable(f"stopped: {endpoint.halt.why}"), file=sys.stderr)
         return endpoint.halt.exit_status
     return 0
 
@@ -138,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return asyncio.run(_play(args))
     except (UsageError, SourceError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -9,8 +9,6 @@ and starts the missing ones, as one pool of work.
 
 import argparse
 import asyncio
-import re
-import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -29,13 +27,15 @@ from connections_env.rulesets import RULESETS
 from connections_env.session import (
     check_writable,
     chosen_puzzles,
+    masked_command,
     open_endpoint,
     results_folder,
     rollout_ids,
 )
 from connections_env.sources import NotOnDisk, SourceError
+from connections_env.terminal import notify, printable
 from filter_gameplay import Candidate, Standings, fetch
-from generate_rollouts import fresh_jobs, notify
+from generate_rollouts import fresh_jobs
 from prep_doctoring import salvage
 
 NewId = Callable[[Puzzle, int], str]
@@ -48,6 +48,7 @@ class Known:
     """A puzzle and its rollouts, the best first. `puzzle` is None where only results files know it."""
 
     key: str
+    example_id: int
     puzzle: Puzzle | None
     candidates: list[Candidate]
 
@@ -84,9 +85,10 @@ class Situation:
 
 def assess(puzzles: list[Puzzle], standings: Standings, *, all_puzzles: bool = False) -> Situation:
     """Sorts puzzles by their best rollout; with `all_puzzles` also those that only the results files know."""
-    known = [Known(puzzle.key, puzzle, standings.of(puzzle)) for puzzle in puzzles]
+    known = [Known(puzzle.key, n, puzzle, standings.of(puzzle)) for n, puzzle in enumerate(puzzles)]
     if all_puzzles:
-        known += [Known(key, None, standings.by_puzzle[key]) for key in standings.others(puzzles)]
+        others = enumerate(standings.others(puzzles), len(puzzles))
+        known += [Known(key, n, None, standings.by_puzzle[key]) for n, key in others]
     situation = Situation()
     for one in known:
         if not one.candidates:
@@ -120,8 +122,8 @@ def plan(situation: Situation, standings: Standings, args: argparse.Namespace, n
         # A puzzle none of whose rows was what it said has none.
         afresh += [one for one in exhausted if not standings.by_puzzle[one.key]]
         to_resume = [replace(one, candidates=standings.by_puzzle[one.key]) for one in exhausted if one.key in more]
-    boards = [board for one in afresh if (board := one.board()) is not None]
-    made.jobs += fresh_jobs(boards, RULESETS[args.ruleset], args.rollouts_per_example, new_id)
+    examples = [(one.example_id, board) for one in afresh if (board := one.board()) is not None]
+    made.jobs += fresh_jobs(examples, RULESETS[args.ruleset], args.rollouts_per_example, new_id)
     return made
 
 
@@ -165,14 +167,14 @@ class Reporter:
         self.count = 0
 
 
-def look(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter) -> Standings:
+def look(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter, *, puzzles_known: bool = True) -> Standings:
     """Reads the folder; one line on stderr for each kind of result in it that does not count."""
     folder = results_folder(args)
     standings = Standings(args.ruleset, args.truncate, report)
     standings.read(results_files(folder))
     report.finish()
     counts, where = standings.counts, shown(folder)
-    others = 0 if args.all_puzzles else len(standings.others(puzzles))
+    others = len(standings.others(puzzles)) if puzzles_known and not args.all_puzzles else 0
     if others:
         notify(f"{where}: results of {others} other puzzles are left out (--all-puzzles takes them in)")
     if counts["empty"]:
@@ -186,13 +188,14 @@ def look(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter) -> S
 
 def dry_run(args: argparse.Namespace, report: Reporter) -> int:
     """Prints one loop's block for what is there. Calls nobody, writes nothing."""
+    puzzles, unknown = [], None
     try:
-        puzzles, unknown = chosen_puzzles(args, report, local_only=True), None
+        puzzles = chosen_puzzles(args, report, local_only=True)
     except NotOnDisk as error:
-        # What the folder holds can be counted all the same; what it lacks cannot.
-        puzzles, unknown = [], error
-        args.all_puzzles = True
-    situation = assess(puzzles, look(puzzles, args, report), all_puzzles=args.all_puzzles)
+        unknown = error
+    standings = look(puzzles, args, report, puzzles_known=unknown is None)
+    # Without the puzzles, what the folder holds can be counted all the same; what it lacks cannot.
+    situation = assess(puzzles, standings, all_puzzles=args.all_puzzles or unknown is not None)
     print(situation.block("Loop 1", puzzles_known=unknown is None))
     if unknown is not None:
         print(f"\n{unknown}")
@@ -225,14 +228,14 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
             share = len(newly_good) / max(len(tally.ran), 1)
             came_of_it = f" | {len(newly_good)} ({share:.1%} of Ran Puzzles) -> Good Examples"
             done = number
-            if endpoint.halt is not None:
-                break
+            if endpoint.halt is not None or not tally.games:
+                break  # what gave nothing now would give nothing again
         if made.jobs and tally.games:  # else the last block printed is the state still
             print(situation.block(f"After loop {done}", came_of_it), end="\n\n")
         print(spent(endpoint, time.monotonic() - started))
         print(next_steps(situation, args, folder))
     if endpoint.halt is not None:
-        print(f"stopped: {endpoint.halt.why}", file=sys.stderr)
+        print(printable(f"stopped: {endpoint.halt.why}"), file=sys.stderr)
         return endpoint.halt.exit_status
     return 0
 
@@ -248,8 +251,7 @@ def spent(endpoint: Endpoint, seconds: float) -> str:
 
 def next_steps(situation: Situation, args: argparse.Namespace, folder: Path) -> str:
     """What can be done from here, as commands."""
-    # Users paste what is printed into tickets: no password of an endpoint's URL goes with it.
-    again = f"uv run python iterative_generate.py {re.sub('//[^/@ ]*@', '//***@', shlex.join(args.argv))}"
+    again = f"uv run python iterative_generate.py {masked_command(args.argv)}"
     steps = [f"Results: {shown(folder)}", "Next:"]
     left = len(situation.salvageable) + len(situation.missing)
     if args.restart_unsalvageable:
@@ -290,10 +292,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return dry_run(args, report) if args.dry_run else asyncio.run(loop(args, report))
     except (UsageError, SourceError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return 2
     except (FutureRow, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

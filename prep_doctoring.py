@@ -29,4 +29,5 @@ def salvage(rollout: Rollout, rollout_id: str, truncate: Truncate = "last-valid"
         kept=tuple(rollout.replies[:kept]),
         resumed_from=ResumedFrom(rollout_id=rollout.rollout_id, turns=kept),
         example_id=rollout.example_id,
+        simulated=rollout.simulated,
     )

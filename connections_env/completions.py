@@ -13,6 +13,9 @@ from connections_env.play import Answer, estimated_tokens
 from connections_env.prompts import Message
 from connections_env.records import Usage
 
+SIMULATED = "simulated-player"
+"""The `system_fingerprint` by which the simulated player's answers are told from a real model's."""
+
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait by the Retry-After header, in either of its forms (RFC 9110, 10.2.3)."""
@@ -50,7 +53,8 @@ def read_completion(completion: Any, messages: list[Message]) -> Answer:
         asked = sum(estimated_tokens(message["content"]) for message in messages)
         usage = Usage(input=asked, output=estimated_tokens(reasoning + content), requests=1)
     finish = _text(choice.finish_reason) or None
-    return Answer(Reply(content, reasoning, finish, usage.output), usage)
+    simulated = completion.system_fingerprint == SIMULATED
+    return Answer(Reply(content, reasoning, finish, usage.output), usage, simulated)
 
 
 def _text(value: Any) -> str:
@@ -63,7 +67,7 @@ def _text(value: Any) -> str:
 def read_usage(completion: Any) -> Usage | None:
     """What a completion cost, or None where it does not say."""
     reported = getattr(completion, "usage", None)
-    counts = reported.to_dict() if hasattr(reported, "to_dict") else {}
+    counts = reported.to_dict(warnings=False) if reported is not None and hasattr(reported, "to_dict") else {}
     if not all(isinstance(counts.get(name), int) for name in ("prompt_tokens", "completion_tokens")):
         return None
     return Usage(

@@ -40,11 +40,22 @@ def read_items(text: str, puzzle: Puzzle) -> Guess:
 def _insides(text: str) -> Iterator[str]:
     """The text of an answer as written, then without its brackets, then with its XML escapes resolved."""
     yield text
-    if text.startswith("[") and text.endswith("]"):
+    if text.startswith("{") and text.endswith("}"):
+        yield (text := _only_list(text) or text)
+    if (text[:1], text[-1:]) in (("[", "]"), ("(", ")")):
         yield (text := text[1:-1].strip())
     if "&" in text:
         with suppress(ValueError):  # a character reference of more digits than Python turns into a number
             yield html.unescape(text)
+
+
+def _only_list(text: str) -> str | None:
+    """The one list in a JSON object, as JSON: {"guess": [...]} says no more than the list does."""
+    with suppress(ValueError, RecursionError):
+        values = [value for value in json.loads(text).values() if isinstance(value, list)]
+        if len(values) == 1:
+            return json.dumps(values[0], ensure_ascii=False)
+    return None
 
 
 def _chunks(text: str) -> list[tuple[int, int]]:

@@ -33,6 +33,8 @@ class Stopped(Exception):
 class Answer:
     reply: Reply
     usage: Usage
+    simulated: bool = False
+    """Given by the simulated player, wherever it was served."""
 
 
 Ask = Callable[[list[Message], str], Awaitable[Answer]]
@@ -49,6 +51,8 @@ class Job:
     kept: tuple[Reply, ...] = ()
     resumed_from: ResumedFrom | None = None
     example_id: int = 0
+    simulated: bool = False
+    """Were the kept replies given by the simulated player?"""
 
 
 def default_max_turns(puzzle: Puzzle, ruleset: Ruleset) -> int:
@@ -123,9 +127,9 @@ def unfit_replies(states: Sequence[GameState], replies: Sequence[Reply]) -> list
 async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollout | None:
     """Plays up to `max_turns` new replies. None if not a single one came: there is nothing new to keep.
 
-    `fields` go into the row as they are (model, sampling, simulated).
+    `fields` go into the row as they are (model, sampling).
     """
-    replies, usage = list(job.kept), Usage()
+    replies, usage, simulated = list(job.kept), Usage(), job.simulated
     states = replay_replies(job.puzzle, job.ruleset, replies)
     messages = conversation(states, replies)
     started, clock = datetime.now(UTC), time.monotonic()
@@ -141,6 +145,7 @@ async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollou
             break
         replies.append(answer.reply)
         usage += answer.usage
+        simulated |= answer.simulated
         states.append(take_reply(states[-1], answer.reply))
         messages.append({"role": "assistant", "content": answer.reply.content})
         if states[-1].complete_reason is not None:
@@ -154,6 +159,7 @@ async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollou
         replies,
         complete_reason=states[-1].complete_reason or end or "max_turns_reached",
         usage=usage,
+        simulated=simulated,
         timing={"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 3)},
         **fields,
     )

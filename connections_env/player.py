@@ -18,6 +18,7 @@ from random import Random
 from statistics import NormalDist
 from typing import Any
 
+from connections_env.completions import SIMULATED
 from connections_env.game import GameState, name_themes, play
 from connections_env.items import item_list
 from connections_env.parsing import read_guess, read_themes
@@ -288,6 +289,7 @@ def _completion(said: Said, model: Any, turns: list[tuple[str, str]], digest: st
         "object": "chat.completion",
         "created": 0,
         "model": model,
+        "system_fingerprint": SIMULATED,
         "choices": [{"index": 0, "message": message, "finish_reason": said.finish_reason, "logprobs": None}],
         "usage": {
             "prompt_tokens": sum(sizes),

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import sys
 import tempfile
 import traceback
 from collections import Counter
@@ -23,7 +22,9 @@ from connections_env.play import Answer, Job, default_max_turns, play_game
 from connections_env.prompts import Message
 from connections_env.quality import facts_of, rejection
 from connections_env.records import Rollout, Usage
+from connections_env.terminal import notify
 
+GRACE = 5.0  # seconds that replies in flight get after a SIGTERM
 REASONING_EXPECTED_WITHIN = 20  # replies
 NO_REASONING = (
     f"none of the first {REASONING_EXPECTED_WITHIN} replies holds reasoning, so no game could become an example; "
@@ -111,11 +112,11 @@ def _save(rollout: Rollout, results: ResultsFile, endpoint: Endpoint, tally: Tal
         results.append(rollout.to_line(), then)
     except OSError as error:
         tally.unsaved.append(rollout.to_line())
-        endpoint.stop(cannot_save(error), 1)
+        endpoint.stop(cannot_save(results, error), 1)
 
 
-def cannot_save(error: OSError) -> str:
-    return f"cannot write results: {error.strerror}; make room or mend the folder, then run again"
+def cannot_save(results: ResultsFile, error: OSError) -> str:
+    return f"cannot write {results.path or 'results'}: {error.strerror}; make room or mend the folder, then run again"
 
 
 def rescue(rows: list[str]) -> Path:
@@ -127,8 +128,9 @@ def rescue(rows: list[str]) -> Path:
 
 def _so_far(tally: Tally, endpoint: Endpoint) -> str:
     spent = "" if endpoint.cost is None else f", {endpoint.cost:.2f} USD"
+    failed = f", {endpoint.failed_attempts} failed requests" if endpoint.failed_attempts else ""
     tokens = f"{endpoint.usage.input / 1e3:,.0f}k in, {endpoint.usage.output / 1e3:,.0f}k out"
-    return f"{tally.good} good, {tally.games - tally.good} bad, {tokens}{spent}"
+    return f"{tally.good} good, {tally.games - tally.good} bad, {tokens}{spent}{failed}"
 
 
 class _Listener:
@@ -153,21 +155,26 @@ class _Listener:
 
 @contextlib.contextmanager
 def interrupts(endpoint: Endpoint) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run gently while in this block, a second one at once."""
+    """Ctrl-C and SIGTERM end the run gently while in this block, a second one at once.
+
+    Who sends SIGTERM kills soon after, containers within ten seconds: then the replies in flight get only a few.
+    """
     loop, before = asyncio.get_running_loop(), False
 
-    def interrupted() -> None:
+    def interrupted(number: int) -> None:
         nonlocal before
         if before:
             endpoint.abort()
             return
         before = True
         waiting = f"waiting for what is paid for ({endpoint.in_flight} in flight); " if endpoint.in_flight else ""
-        tqdm.write(f"interrupted: {waiting}once more to stop at once", file=sys.stderr)
+        notify(f"interrupted: {waiting}once more to stop at once")
         endpoint.stop("interrupted", INTERRUPTED)
+        if number == signal.SIGTERM:
+            loop.call_later(GRACE, endpoint.abort)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupted)
+        loop.add_signal_handler(number, interrupted, number)
     try:
         yield
     finally:

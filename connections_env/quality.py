@@ -1,6 +1,7 @@
 """What a good game is, and which of a puzzle's rollouts is best."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from connections_env.game import WON, is_mistake
 from connections_env.records import Rollout
@@ -29,7 +30,8 @@ class Facts:
     """False where the player had to name the themes and named one wrong."""
 
 
-def facts_of(rollout: Rollout) -> Facts:
+def facts_of(rollout: Rollout | Any) -> Facts:
+    """The facts of a row, or of any object with those of a row's fields that they are made of."""
     return Facts(
         statuses=tuple(guess.status for guess in rollout.guess_history if guess.status != "auto"),
         unfit=tuple(rollout.reply_unfit),

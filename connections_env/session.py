@@ -3,14 +3,17 @@
 import argparse
 import hashlib
 import ipaddress
+import json
 import os
 import re
 import resource
+import shlex
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from connections_env.endpoint import Endpoint, EndpointSettings, Prices
 from connections_env.flags import UsageError
@@ -21,7 +24,7 @@ RESULTS = Path(__file__).parent.parent / "generate_results"
 OFFLINE_BASE_URL = "http://simulated.invalid/v1"
 OFFLINE_MODEL = "simulated"
 SPARE_FILES = 64  # beside one socket a request: results, logs, what the interpreter holds open
-_SECRET = re.compile(r"key|secret|password|auth|token$", re.IGNORECASE)  # not max_tokens
+_SECRET = re.compile(r"key|secret|password|auth|bearer|credential|token$", re.IGNORECASE)  # not max_tokens
 
 
 def results_folder(args: argparse.Namespace) -> Path:
@@ -45,7 +48,7 @@ def check_writable(folder: Path) -> None:
 def _nearest(folder: Path) -> Path:
     """The folder, or the nearest one above it that exists as far as can be seen."""
     # os.path.exists, since Path.exists raises below a folder that cannot be entered.
-    return next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
+    return next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))  # noqa: PTH110
 
 
 def puzzle_source(args: argparse.Namespace) -> str:
@@ -114,7 +117,7 @@ def open_endpoint(args: argparse.Namespace, puzzles: list[Puzzle], notify: Calla
     settings = EndpointSettings(
         model=OFFLINE_MODEL if args.offline else args.model,
         base_url=OFFLINE_BASE_URL if args.offline else args.base_url,
-        api_key="" if args.offline else _api_key(args),
+        api_key="" if args.offline else _api_key(args, notify),
         sampling=sampling_of(args),
         max_concurrent=args.max_concurrent,
         max_retries=args.max_retries,
@@ -126,16 +129,38 @@ def open_endpoint(args: argparse.Namespace, puzzles: list[Puzzle], notify: Calla
     return Endpoint(settings, transport, notify)
 
 
-def _api_key(args: argparse.Namespace) -> str:
-    key = os.environ.get(args.api_key_var, "").strip()
-    if not key and not _is_loopback(args.base_url):
-        raise UsageError(
-            f"{args.api_key_var} is not set: export your key under that name, name another variable with -k, "
-            "or try --offline"
-        )
+def _api_key(args: argparse.Namespace, notify: Callable[[str], None]) -> str:
+    name, url = args.api_key_var, urlsplit(args.base_url)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise UsageError("-k takes the name of an environment variable, not the key itself")
+    key = os.environ.get(name, "").strip()
     if not key.isascii() or not key.isprintable():
-        raise UsageError(f"{args.api_key_var} holds characters that no key has; was it copied whole?")
+        raise UsageError(f"{name} holds characters that no key has; was it copied whole?")
+    if _is_loopback(args.base_url):
+        return key
+    if not key:
+        raise UsageError(
+            f"{name} is not set: export your key under that name, name another variable with -k, or try --offline"
+        )
+    if url.scheme == "http":
+        notify(f"the key in {name} goes to {url.hostname} unencrypted; use https if it can")
     return key
+
+
+def masked_command(words: Sequence[str]) -> str:
+    """A command line as it may be shown: no passwords or queries in URLs, no secrets in JSON."""
+    return shlex.join(map(_masked, words))
+
+
+def _masked(word: str) -> str:
+    name, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    if "://" in value:
+        url = urlsplit(value)
+        value = urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment=""))
+    elif value.startswith("{"):
+        with suppress(ValueError):
+            value = json.dumps(without_secrets(json.loads(value)))
+    return f"{name}{equals}{value}"
 
 
 def _is_loopback(url: str) -> bool:

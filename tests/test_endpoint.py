@@ -744,6 +744,7 @@ NASTY = f"key {KEY} is \x1b[31mbad\x1b[0m\x07\r\nsee\u2028below \u009b1A\x00 \x7
 def test_no_message_holds_the_key_or_control_characters(step: Step, later: bool) -> None:
     wire = Wire([FINE, step] if later else [step], max_retries=2)
     wire.asks(0, 1)
+    wire.endpoint.settle()
     assert wire.endpoint.halt is not None
     assert KEY not in wire.said
     assert KEY[:12] not in wire.said
@@ -855,11 +856,11 @@ def signalling(*moments: tuple[float, signal.Signals]) -> Callable[[Seen], Step]
     return script
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "at"), [(signal.SIGINT, 10), (signal.SIGTERM, 97)])
 def test_a_signal_lets_replies_in_flight_come_back_and_saves_half_played_games(
-    tmp_path: Any, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+    tmp_path: Any, number: signal.Signals, at: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wire = Wire(signalling((10, number)), max_concurrent=3)
+    wire = Wire(signalling((at, number)), max_concurrent=3)
     rows, tally = played(wire, tmp_path, jobs(9))
     assert reasons(rows) == {f"game-{n}": "interrupted" for n in range(3)}
     assert sum(row.usage.requests for row in rows) == len(wire.seen)
@@ -870,9 +871,17 @@ def test_a_signal_lets_replies_in_flight_come_back_and_saves_half_played_games(
     assert "interrupted" in capsys.readouterr().err
 
 
+def test_a_sigterm_alone_saves_half_played_games_within_seconds(tmp_path: Any) -> None:
+    wire = Wire(signalling((10, signal.SIGTERM)), max_concurrent=3)
+    rows, _ = played(wire, tmp_path, jobs(9))
+    assert reasons(rows) == {"game-0": "interrupted"}  # the others had no reply yet
+    assert wire.endpoint.halt is not None
+    assert wire.endpoint.halt.exit_status == 130
+
+
 @pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT)])
 def test_a_second_signal_gives_up_the_requests_in_flight(tmp_path: Any, numbers: Any) -> None:
-    wire = Wire(signalling((10, numbers[0]), (20, numbers[1])), max_concurrent=3)
+    wire = Wire(signalling((10, numbers[0]), (12, numbers[1])), max_concurrent=3)
     ended = []
 
     async def play() -> None:

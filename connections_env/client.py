@@ -1,0 +1,140 @@
+"""One request to an OpenAI-compatible endpoint: an answer, or a failure in plain words."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from connections_env.completions import read_completion, read_error, read_retry_after, read_usage
+from connections_env.play import Answer
+from connections_env.records import Usage
+from connections_env.terminal import printable
+
+if TYPE_CHECKING:  # importing these takes a second, which `--help` and `--dry-run` should not pay
+    from httpx2 import AsyncBaseTransport
+    from openai import AsyncOpenAI
+
+CONNECT_TIMEOUT = 30.0  # seconds
+LONGEST_MESSAGE = 300  # characters kept of what an endpoint says about an error
+_CONTEXT_LENGTH = re.compile(r"context|maximum.{0,20}(length|token)|too (long|many tokens)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request without an answer. `status` is None where no HTTP status came, or one that was no failure."""
+
+    what: str
+    status: int | None = None
+    retry_after: float | None = None
+    """Seconds, as the endpoint asked for."""
+    too_long: bool = False
+    """The conversation does not fit the model's context."""
+    usage: Usage = field(default_factory=lambda: Usage(requests=1))
+
+    @property
+    def rate_limited(self) -> bool:
+        return self.status == 429
+
+    @property
+    def may_pass(self) -> bool:
+        """Might the same request be answered another time?"""
+        return self.status is None or self.status in (408, 429) or self.status >= 500
+
+
+class Client:
+    """Sends requests once each, as many at a time as `width`. `transport` replaces the network below it."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        timeout: float,
+        width: int,
+        transport: "AsyncBaseTransport | None" = None,
+    ):
+        self._base_url, self._api_key, self._timeout, self._width = base_url, api_key, timeout, width
+        self._transport = transport
+        self._openai: AsyncOpenAI | None = None
+
+    @property
+    def place(self) -> str:
+        """The endpoint as messages may name it: without user, password or query."""
+        url = urlsplit(self._base_url)
+        return f"{url.scheme}://{url.hostname}{f':{url.port}' if url.port else ''}{url.path}"
+
+    async def close(self) -> None:
+        if self._openai is not None:
+            await self._openai.close()
+
+    async def send(self, body: dict[str, Any], request_id: str) -> Answer | Failure:
+        """Posts one chat-completions body. Raises nothing but what is a bug."""
+        import openai
+        from openai.types.chat import ChatCompletion
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                completion = await self._opened().post(
+                    "/chat/completions",
+                    body=body,
+                    cast_to=ChatCompletion,
+                    # The header by which OpenAI lets a client name its own requests.
+                    options={"headers": {"X-Client-Request-Id": request_id}},
+                )
+        except openai.APIStatusError as error:
+            return self._refusal(error.status_code, error.response.headers, error.body, error.code)
+        except (TimeoutError, openai.APIConnectionError) as error:
+            cause = _root(error)
+            if isinstance(cause, TimeoutError):
+                return Failure(f"no answer within {self._timeout:g} s")
+            return Failure(f"cannot reach {self.place}: {self._clean(str(cause)) or type(cause).__name__}")
+        except (openai.APIError, ValueError, RecursionError):  # a body that is no JSON, or none of sane depth
+            return Failure("the answer is no chat completion")
+        try:
+            return read_completion(completion, body["messages"])
+        except (AttributeError, LookupError, TypeError):
+            said = self._clean(read_error(getattr(completion, "model_extra", None)))
+            usage = read_usage(completion) or Usage(requests=1)
+            return Failure(f"the answer is no chat completion{said and f': {said}'}", usage=usage)
+
+    def _refusal(self, status: int, headers: Mapping[str, str], body: object, code: str | None) -> Failure:
+        said = self._clean(read_error(body))
+        return Failure(
+            f"{status}: {said}" if said else str(status),
+            status,
+            retry_after=read_retry_after(headers),
+            too_long=status == 413 or (status == 400 and bool(_CONTEXT_LENGTH.search(f"{said} {code}"))),
+        )
+
+    def _clean(self, text: str) -> str:
+        """What the other side said, fit for a terminal, without our key."""
+        if self._api_key:
+            text = text.replace(self._api_key, "***")
+        return printable(text)[:LONGEST_MESSAGE]
+
+    def _opened(self) -> "AsyncOpenAI":
+        if self._openai is None:
+            from openai import AsyncOpenAI, DefaultAioHttpClient, DefaultAsyncHttpxClient, Timeout
+
+            timeout = Timeout(self._timeout, connect=min(CONNECT_TIMEOUT, self._timeout))
+            if self._transport is not None:
+                http_client = DefaultAsyncHttpxClient(transport=self._transport, timeout=timeout)
+            else:
+                from httpx2 import Limits
+
+                # Both limits default to far less than a paid endpoint allows, and None means 100.
+                limits = Limits(max_connections=self._width, max_keepalive_connections=self._width)
+                http_client = DefaultAioHttpClient(limits=limits, timeout=timeout)
+            self._openai = AsyncOpenAI(
+                api_key=self._api_key or "none", base_url=self._base_url, max_retries=0, http_client=http_client
+            )
+        return self._openai
+
+
+def _root(error: BaseException) -> BaseException:
+    """The error that caused the others, as libraries wrap each other's; a timeout's own cause is its machinery."""
+    while not isinstance(error, TimeoutError) and (cause := error.__cause__ or error.__context__):
+        error = cause
+    return error
