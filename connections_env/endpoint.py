@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  # exit status after a signal, as shells give it
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 60.0  # seconds; doubled from one attempt to the next, halved at most by jitter
+LONGEST_RATE_LIMIT_BACKOFF = 10.0  # seconds; quotas are by the minute, and a narrow gate makes asking cheap
 RATE_LIMIT_PATIENCE = 300.0  # seconds of nothing but 429 after which a request is given up
 OUTAGE = 3  # requests given up in a row, with no answer between, that make an outage
 _WAY_OUT = {
@@ -167,7 +168,8 @@ class Endpoint:
             self.failed_attempts += 1
             if not got.may_pass:
                 self._refuse(got)
-            delay = max(_backoff(attempts), got.retry_after or 0.0)
+            longest = LONGEST_RATE_LIMIT_BACKOFF if got.rate_limited else LONGEST_BACKOFF
+            delay = max(_backoff(attempts, longest), got.retry_after or 0.0)
             if got.rate_limited:
                 # The endpoint lives and is full: that is for all to know, and no reason to give this game up.
                 limited += 1
@@ -247,5 +249,6 @@ class Endpoint:
         self.stop(f"{self._client.place} gives no answer ({self._given_up[-1]}); {way_out}", 1)
 
 
-def _backoff(attempt: int) -> float:
-    return min(FIRST_BACKOFF * 2.0 ** min(attempt - 1, 16), LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
+def _backoff(attempt: int, longest: float) -> float:
+    """Seconds before the next attempt."""
+    return min(FIRST_BACKOFF * 2.0 ** min(attempt - 1, 16), longest) * random.uniform(0.5, 1.0)
