@@ -22,12 +22,14 @@ def salvage(rollout: Rollout, rollout_id: str, truncate: Truncate = "last-valid"
     kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason, truncate)
     if not kept:
         return None
+    replies = rollout.replies
+    cut_before = rollout.resumed_from.cut if rollout.resumed_from else 0
     return Job(
         rollout_id=rollout_id,
         puzzle=puzzle,
         ruleset=rollout.ruleset,
-        kept=tuple(rollout.replies[:kept]),
-        resumed_from=ResumedFrom(rollout_id=rollout.rollout_id, turns=kept),
+        kept=tuple(replies[:kept]),
+        resumed_from=ResumedFrom(rollout_id=rollout.rollout_id, turns=kept, cut=cut_before + len(replies) - kept),
         example_id=rollout.example_id,
         simulated=rollout.simulated,
     )

@@ -207,6 +207,34 @@ TABLE: dict[str, dict[str, Flag]] = {
             {"choices": STRENGTHS, "default": "strong", "help": "of the simulated player (strong)"},
         ),
     },
+    "tokens": {
+        "tokenizer": (
+            ("--tokenizer",),
+            {
+                "default": "qwen3",
+                "metavar": "NAME",
+                "help": "what counts tokens: qwen3, a tiktoken encoding, a .tiktoken file, or a tokenizer.json (path or "
+                "hub id) (qwen3)",
+            },
+        ),
+        "max_reply_tokens": (
+            ("--max-reply-tokens",),
+            {"type": at_least(1), "default": 1024, "metavar": "N", "help": "limit of one reply (1024)"},
+        ),
+        "max_game_tokens": (
+            ("--max-game-tokens",),
+            {
+                "type": at_least(1),
+                "metavar": "N",
+                "help": "limit of a completion; default 2048 for boards of up to 16 items, else 128 an item, 3072 at "
+                "most",
+            },
+        ),
+        "max_sequence_tokens": (
+            ("--max-sequence-tokens",),
+            {"type": at_least(1), "metavar": "N", "help": "limit of prompt and completion together; default none"},
+        ),
+    },
     "salvage": {
         "truncate": (
             ("--truncate",),

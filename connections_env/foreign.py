@@ -40,7 +40,7 @@ def adopt(row: Mapping[str, Any]) -> Rollout:
         rollout_id=_derived_rollout_id(row),
         puzzle=puzzle,
         ruleset=ruleset,
-        resumed_from=ResumedFrom(rollout_id=None, turns=before) if before else None,
+        resumed_from=ResumedFrom(rollout_id=None, turns=before, cut=1) if before else None,
         example_id=row["example_id"] if isinstance(row.get("example_id"), int) else 0,
     )
     recorded = word(row.get("complete_reason")) or "interrupted"

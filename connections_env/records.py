@@ -79,8 +79,13 @@ class Usage(_Row):
 
 
 class ResumedFrom(_Row):
+    """What a resumed rollout goes on from."""
+
     rollout_id: str | None
     turns: int
+    """Replies kept."""
+    cut: int = 0
+    """Replies cut off, here and when the parent was itself resumed; 0: a game that was only interrupted."""
 
 
 class ThemesRow(_Row):
@@ -206,7 +211,7 @@ def read_row(line: bytes | str) -> "Rollout | dict[str, Any]":
     try:
         return Rollout.model_validate(row)
     except ValidationError as error:
-        raise BadRow(_first_problem(error)) from None
+        raise BadRow(first_problem(error)) from None
 
 
 def _encodable_throughout(value: Any) -> Any:
@@ -223,6 +228,7 @@ def _shown(line: bytes | str) -> str:
     return repr(text.strip()[:40])
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """What is wrong with a row, in a few words: the field and why."""
     first = error.errors(include_url=False, include_input=False)[0]
     return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"

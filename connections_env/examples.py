@@ -1,0 +1,118 @@
+"""Lines of the files between the steps: what each is, and how a line of the wrong kind is told.
+
+    good_examples.jsonl, doctored_gameplay.jsonl, *_reduced.jsonl   GoodRow
+    bad_examples.jsonl                                              RejectedRow
+    doctor_gameplay.jsonl, doctor_gameplay_rerun.jsonl              JobRow
+    sft_examples.jsonl                                              SftRow, the product
+
+The first three are rollouts with a few fields more, so that whatever reads results reads them too.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from connections_env.parsing import Asked, canonical, read_guess, read_themes, reasoning_of
+from connections_env.play import Job, make_rollout, replay_rollout
+from connections_env.records import Category, GuessRow, Message, Rollout
+
+
+class Place(BaseModel):
+    """Where a row lies: a results file as it was named to the step, and the byte its line starts at."""
+
+    model_config = ConfigDict(frozen=True)
+    file: str
+    offset: int
+
+
+class GoodRow(Rollout):
+    """A good game in canonical form: each reply is a think block and a guess, with nothing beside `content`."""
+
+    kind: Literal["good"] = "good"
+    spares: list[Place] = Field(default_factory=list)
+    """The puzzle's other good rollouts, the best first, for when this one fails later."""
+    reduced: bool = False
+    reducer_model: str | None = None
+    tokens_before: int | None = None
+    """Tokens of the completion as rendered, before it was reduced; None where it was not."""
+    original_completion: list[Message] | None = None
+
+    @property
+    def doctored(self) -> bool:
+        """Were turns of a failed game cut? A game that was interrupted and merely went on is not doctored."""
+        return self.resumed_from is not None and self.resumed_from.cut > 0
+
+
+class RejectedRow(Rollout):
+    """A puzzle's best bad game, as it was played."""
+
+    kind: Literal["bad"] = "bad"
+    rejection: str
+
+
+class JobRow(Rollout):
+    """The part of a bad game that is kept, to be resumed. `rollout_id` is the bad game's."""
+
+    kind: Literal["job"] = "job"
+    rejection: str
+    """Why the game was bad."""
+    cut: int
+    """Replies cut off at its end."""
+    cut_why: str
+    """What the first of them did wrong."""
+
+
+class SftRow(BaseModel):
+    """A row of the final dataset. Every key is in every row; floats are floats."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    puzzle_id: str
+    prompt: list[dict[str, str]]
+    completion: list[dict[str, str]]
+    reward: float
+    accuracy: float
+    """Right guesses over the player's guesses."""
+    guess_history: list[GuessRow]
+    categories: list[Category]
+    doctored: bool
+    doctoring_type: Literal["none", "gameplay"]
+    complete_reason: str
+    rollout_id: str
+    source: str
+    model: str
+    simulated: bool
+    resumed_turns: int
+    reduced: bool
+    reducer_model: str | None
+    tokens_before: int | None
+    num_turns: int
+    num_tokens: int
+    max_reply_tokens: int
+    tokenizer: str
+
+
+def canonical_row(rollout: Rollout, **fields: Any) -> GoodRow:
+    """A good rollout rewritten in canonical form. Raises `Disagrees` where it is not what its row says."""
+    puzzle, states = replay_rollout(rollout)
+    replies = []
+    for state, reply in zip(states, rollout.replies, strict=False):
+        asked: Asked = "themes" if state.asks_themes else "guess"
+        words = read_themes(reply.content) if state.asks_themes else read_guess(reply.content, puzzle).words
+        content = canonical(reasoning_of(reply, asked), words, asked)
+        replies.append(type(reply)(content, "", reply.finish_reason, reply.tokens))
+    job = Job(rollout.rollout_id, puzzle, rollout.ruleset, example_id=rollout.example_id)
+    written = make_rollout(job, states, replies, rollout.complete_reason)
+    kept = {"prompt": written.prompt, "completion": written.completion, "reply_unfit": written.reply_unfit}
+    return GoodRow(**(dict(rollout) | kept | fields))
+
+
+def looks_like(row: dict[str, Any]) -> str:
+    """What a row seems to be, for messages about rows of another kind than expected."""
+    kinds = {"good": "a good example", "bad": "a bad example", "job": "a job for doctor_gameplay.py"}
+    if row.get("kind") in kinds:
+        return kinds[row["kind"]]
+    if "doctoring_type" in row:
+        return "a row of sft_examples.jsonl"
+    if "completion" in row and "guess_history" in row:
+        return "a rollout of results_N.jsonl"
+    return f"an object with {', '.join(map(str, [*row][:4])) or 'nothing in it'}"

@@ -1,0 +1,68 @@
+"""How a step reads what the step before it wrote, and leaves its own files whole or not at all."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO, TypeVar
+
+from pydantic import ValidationError
+
+from connections_env.examples import GoodRow, JobRow, RejectedRow, looks_like
+from connections_env.files import read_lines, shown
+from connections_env.flags import UsageError
+from connections_env.records import BadRow, first_problem, read_row
+
+MADE_BY = {
+    "good_examples.jsonl": "filter_gameplay.py",
+    "bad_examples.jsonl": "filter_gameplay.py",
+    "doctor_gameplay.jsonl": "prep_doctoring.py",
+    "doctored_gameplay.jsonl": "doctor_gameplay.py",
+    "doctor_gameplay_rerun.jsonl": "doctor_gameplay.py",
+    "good_examples_reduced.jsonl": "reduce_tokens.py",
+    "doctored_gameplay_reduced.jsonl": "reduce_tokens.py",
+}
+StepRow = TypeVar("StepRow", GoodRow, RejectedRow, JobRow)
+
+
+def check_input(path: Path) -> None:
+    """Raises `UsageError` for an input that is not there, naming the command that makes it."""
+    if not path.is_file():
+        maker = MADE_BY.get(path.name)
+        how = f"; make it with: uv run python {maker}" if maker else ""
+        raise UsageError(f"no such file: {shown(path)}{how}")
+
+
+def read_step(path: Path, kind: type[StepRow], report: Callable[[str], None]) -> Iterator[StepRow]:
+    """The rows of a step's file. Lines that are none are reported by file and line, with what they look like."""
+    expected = {"good": "a good example", "bad": "a bad example", "job": "a job"}[kind.model_fields["kind"].default]
+    for line in read_lines(path):
+        try:
+            read_row(line.data)  # newer versions and broken lines are told apart there
+            row = json.loads(line.data)
+            if row.get("kind") != kind.model_fields["kind"].default:
+                raise BadRow(f"expected {expected}, this looks like {looks_like(row)}")
+            yield kind.model_validate(row)
+        except ValidationError as error:
+            report(f"{path.name}:{line.number}: {first_problem(error)}; skipped")
+        except BadRow as error:
+            report(f"{path.name}:{line.number}: {error}; skipped")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """A file that takes the place of `path` once the block ends well, and leaves it as it was otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
