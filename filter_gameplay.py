@@ -1,220 +1,182 @@
-"""Step 2: which rollouts are good, and which of a puzzle's rollouts is best.
+"""Step 2: sorts results into good examples and bad ones, the best rollout of each puzzle.
 
-Home of the policy the driver uses: `Standings` reads results files and keeps, for each puzzle, its best rollouts in
-order, from the first good one down to the bad one that a truncation would keep most of.
+Reads results files, or folders of them; writes good_examples.jsonl (canonical form) and bad_examples.jsonl; drops every
+rollout but a puzzle's best, and counts what it drops.
+
+    uv run python filter_gameplay.py
+    uv run python filter_gameplay.py generate_results/offline --puzzles builtin --export-rerun-puzzles
 """
 
+import argparse
 import sys
-from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ValidationError
+from connections_env.command import exit_status
+from connections_env.examples import GoodRow, Place, RejectedRow, canonical_row
+from connections_env.files import results_files, shown
+from connections_env.flags import UsageError, add_flags, command_parser
+from connections_env.play import Disagrees, replay_rollout
+from connections_env.records import BadRow
+from connections_env.sources import chosen_puzzles
+from connections_env.standings import Candidate, Standings, fetch
+from connections_env.steps import replacing
+from connections_env.tables import distribution_table, reasons_table
+from connections_env.terminal import Reporter, notify
+from connections_env.tokens import Tokenizer, count_game, load_tokenizer
 
-from connections_env.files import Line, line_at, read_lines
-from connections_env.foreign import adopt
-from connections_env.puzzles import Puzzle, board_key
-from connections_env.quality import Facts, Rank, facts_of, rank, rejection
-from connections_env.records import BadRow, FutureRow, Rollout, read_row
-from connections_env.rulesets import RULESETS, Ruleset
-from connections_env.truncation import Truncate, kept_turns
-
-# Candidates kept per puzzle. More than one, because a row that disagrees with its replay is passed over; not all,
-# because memory should grow with puzzles and not with rollouts.
-SPARES = 8
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Candidate:
-    """One rollout of a puzzle, and where its row lies."""
-
-    rank: Rank
-    rollout_id: str
-    path: Path = field(compare=False)
-    number: int = field(compare=False)
-    """Of the line, from 1."""
-    offset: int = field(compare=False)
-    """Of the line, in bytes."""
-    why_bad: str | None = field(compare=False)
-    kept: int = field(compare=False)
-    """Turns a truncation keeps; 0 for a row without a board, which cannot be resumed."""
-
-    @property
-    def good(self) -> bool:
-        return self.why_bad is None
+RESULTS = Path(__file__).parent / "generate_results"
+GOOD, BAD, RERUN = "good_examples.jsonl", "bad_examples.jsonl", "rerun_puzzles.txt"
 
 
-class _GuessFacts(BaseModel):
-    status: str
+@dataclass
+class Sorted:
+    """The best rollout of each puzzle."""
+
+    good: list[GoodRow] = field(default_factory=list)
+    bad: list[RejectedRow] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Rollouts that are in neither list, by reason."""
 
 
-class _GroupFacts(BaseModel):
-    """Only counted."""
+def results_of(inputs: list[Path]) -> list[Path]:
+    """The files among the inputs and the results files in the folders. Raises `UsageError`."""
+    files: list[Path] = []
+    for path in inputs:
+        found = results_files(path) if path.is_dir() or not path.exists() else [path]
+        if not found:
+            raise UsageError(f"no results in {shown(path)}; make some with: uv run python generate_rollouts.py")
+        files += found
+    return list(dict.fromkeys(files))
 
 
-class _InfoFacts(BaseModel):
-    all_words: tuple[str, ...]
-    categories: tuple[_GroupFacts, ...]
-    ruleset: Literal["nyt", "puzzgrid"]
+def sort_out(standings: Standings, keys: set[str] | None = None) -> Sorted:
+    """Walks each puzzle's rollouts from best to worst: the first good one, else the best bad one, that holds.
 
-
-class _ThemeFacts(BaseModel):
-    right: tuple[bool, ...]
-
-
-class _RowFacts(BaseModel):
-    """The fields of our rows that ranking needs; the rest, most of a line's bytes, is not decoded."""
-
-    schema_version: Literal[1]
-    rollout_id: str
-    info: _InfoFacts
-    guess_history: tuple[_GuessFacts, ...]
-    themes: _ThemeFacts | None
-    complete_reason: str
-    reward: float
-    reply_tokens: tuple[int, ...]
-    reply_unfit: tuple[str | None, ...]
-    simulated: bool
-
-    @property
-    def ruleset(self) -> Ruleset:
-        return RULESETS[self.info.ruleset]
-
-
-_key_of = lru_cache(maxsize=4096)(board_key)
-
-
-def _id_key(puzzle_id: str) -> str:
-    """The name under which a row without a board is kept; no board key holds a NUL."""
-    return f"id\0{puzzle_id}"
-
-
-class Standings:
-    """The best rollouts of every puzzle over results files, read once and then only where they have grown.
-
-    `report` gets one line for each problem with a file. Raises `FutureRow` (with the place) for rows of a newer
-    version, OSError for files that cannot be read.
+    `keys` chooses puzzles by their board; None takes all.
     """
+    result = Sorted()
+    pending = [key for key in standings.by_puzzle if keys is None or key in keys]
+    while pending:
+        exhausted = {key for key in pending if not _take_best(key, standings, result)}
+        pending = sorted(standings.recall(exhausted))
+    written = len(result.good) + len(result.bad)
+    passed_over = standings.counts["counted"] - written - result.dropped.total()
+    result.dropped["another rollout of the puzzle is better"] = passed_over
+    return result
 
-    def __init__(self, ruleset: str, truncate: Truncate = "last-valid", report: Callable[[str], None] | None = None):
-        self.ruleset = ruleset
-        self.truncate: Truncate = truncate
-        self.counts: Counter[str] = Counter()
-        """Rows by what became of them: counted, empty, unreadable, other ruleset; and how many are simulated, older."""
-        self.by_puzzle: dict[str, list[Candidate]] = {}
-        self._report = report or (lambda line: print(line, file=sys.stderr))
-        self._read_to: dict[Path, tuple[int, int]] = {}
-        self._beyond_spares: set[str] = set()
-        self._dropped: set[tuple[Path, int]] = set()
-        self._only: set[str] | None = None
-        self._torn: set[tuple[Path, int]] = set()
 
-    def read(self, files: Iterable[Path]) -> None:
-        """Takes in what was added to these files since the last call."""
-        for path in files:
-            offset, number = self._read_to.get(path, (0, 1))
-            for line in read_lines(path, offset, number):
-                if not self._take(path, line):
-                    break
-                offset, number = line.end, line.number + 1
-            self._read_to[path] = offset, number
-
-    def _note_torn(self, path: Path, line: Line) -> None:
-        if (path, line.offset) not in self._torn:
-            self._torn.add((path, line.offset))
-            self._report(f"{path.name}:{line.number}: torn last line, its writer died or is still writing; skipped")
-
-    def _take(self, path: Path, line: Line) -> bool:
-        """Takes a line in; False if it is to be read again once it is whole."""
+def _take_best(key: str, standings: Standings, result: Sorted) -> bool:
+    """Adds the best rollout of a puzzle that is what its row says; False where there is none."""
+    for candidate in list(standings.by_puzzle[key]):
         try:
-            key, rollout_id, facts, replayable = self._facts(line.data)
-        except BadRow as error:
-            if line.torn:
-                self._note_torn(path, line)
-                return False
-            self.counts["unreadable"] += 1
-            self._report(f"{path.name}:{line.number}: {error}; skipped")
+            rollout = fetch(candidate)
+            if not rollout.info.all_words:
+                raise BadRow("names no board, so it can be counted but not exported")
+            if candidate.good:
+                result.good.append(canonical_row(rollout, spares=_spares(candidate, standings.by_puzzle[key])))
+            else:
+                replay_rollout(rollout)
+                result.bad.append(RejectedRow(**dict(rollout), rejection=candidate.why_bad or ""))
             return True
-        except FutureRow as error:
-            raise FutureRow(f"{path}:{line.number}: {error}") from None
-        if key is None:
-            self.counts["other ruleset"] += 1
-        elif not facts.statuses:
-            self.counts["empty"] += 1
-        elif (self._only is not None and key not in self._only) or (path, line.offset) in self._dropped:
-            pass
-        else:
-            self.counts["counted"] += 1
-            kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason, self.truncate) if replayable else 0
-            why_bad = rejection(facts)
-            self._enter(key, Candidate(rank(facts, kept), rollout_id, path, line.number, line.offset, why_bad, kept))
-        return True
-
-    def _enter(self, key: str, candidate: Candidate) -> None:
-        best = self.by_puzzle.setdefault(key, [])
-        if candidate not in best:  # a copied file adds nothing
-            insort(best, candidate)
-            if len(best) > SPARES:
-                self._beyond_spares.add(key)
-                del best[SPARES:]
-
-    def _facts(self, data: bytes) -> tuple[str | None, str, Facts, bool]:
-        """Key (None: not of our ruleset), rollout id, facts, and whether the row can be replayed."""
-        try:
-            row = _RowFacts.model_validate_json(data)
-        except ValidationError:
-            row = None
-        if row and row.info.all_words:
-            self.counts["simulated"] += row.simulated
-            key = _key_of(row.info.all_words) if row.info.ruleset == self.ruleset else None
-            return key, row.rollout_id, facts_of(row), True
-        rollout = rollout_of(data)
-        self.counts["older"] += 1
-        key = _id_key(rollout.info.puzzle_id)
-        if rollout.info.all_words:
-            key = _key_of(tuple(rollout.info.all_words))
-        ours = rollout.info.ruleset == self.ruleset
-        return key if ours else None, rollout.rollout_id, facts_of(rollout), bool(rollout.info.all_words)
-
-    def others(self, puzzles: Iterable[Puzzle]) -> list[str]:
-        """Keys of the puzzles in the files that are not among these."""
-        known = {key for puzzle in puzzles for key in (puzzle.key, _id_key(puzzle.puzzle_id))}
-        return [key for key, candidates in self.by_puzzle.items() if key not in known and candidates]
-
-    def of(self, puzzle: Puzzle) -> list[Candidate]:
-        """A puzzle's candidates, the best first: rows of its board, and rows that name only its id."""
-        boards = self.by_puzzle.get(puzzle.key, [])
-        named = self.by_puzzle.get(_id_key(puzzle.puzzle_id), [])
-        return sorted([*boards, *named]) if named else boards
-
-    def drop(self, key: str, candidate: Candidate) -> None:
-        """Forgets a candidate that turned out not to be what its row says."""
-        self._dropped.add((candidate.path, candidate.offset))
-        self.by_puzzle[key] = [other for other in self.by_puzzle[key] if other != candidate]
-
-    def recall(self, keys: set[str]) -> set[str]:
-        """Reads the files again for puzzles whose every spare was dropped; gives those that had more rollouts."""
-        wanted = {key for key in keys & self._beyond_spares if not self.by_puzzle[key]}
-        self._beyond_spares -= wanted
-        if wanted:
-            again = Standings(self.ruleset, self.truncate, report=lambda line: None)
-            again._only, again._dropped = wanted, self._dropped
-            again.read(self._read_to)
-            self.by_puzzle |= {key: again.by_puzzle.get(key, []) for key in wanted}
-            self._beyond_spares |= again._beyond_spares
-        return wanted
+        except (Disagrees, BadRow) as error:
+            result.dropped[str(error)] += 1
+            standings.drop(key, candidate)
+    return False
 
 
-def rollout_of(data: bytes) -> Rollout:
-    """The rollout on a line, ours or another tool's. Raises `BadRow`, `FutureRow`."""
-    row = read_row(data)
-    return row if isinstance(row, Rollout) else adopt(row)
+def _spares(chosen: Candidate, candidates: list[Candidate]) -> list[Place]:
+    return [Place(file=str(one.path), offset=one.offset) for one in candidates if one.good and one != chosen]
 
 
-def fetch(candidate: Candidate) -> Rollout:
-    """The whole row of a candidate."""
-    return rollout_of(line_at(candidate.path, candidate.offset))
+def figures(rows: list[GoodRow], tokenizer: Tokenizer) -> dict[str, list[float]]:
+    """Name -> a number for each row, or for each reply."""
+    counts = [
+        count_game([m.model_dump() for m in row.prompt], [m.model_dump() for m in row.completion], tokenizer)
+        for row in rows
+    ]
+    return {
+        "turns": [float(len(row.reply_tokens)) for row in rows],
+        "completion tokens": [float(count.completion) for count in counts],
+        "tokens per reply": [float(tokens) for count in counts for tokens in count.replies],
+        "total tokens": [float(count.sequence) for count in counts],
+        "reward": [row.reward for row in rows],
+    }
+
+
+def run(inputs: list[Path], output_dir: Path, args: argparse.Namespace, keys: set[str] | None = None) -> Sorted:
+    """Reads the inputs and writes both streams."""
+    report = Reporter(args.verbose)
+    standings = Standings(args.ruleset, report=report)
+    standings.read(results_of(inputs))
+    report.finish()
+    result = sort_out(standings, keys)
+    for name in ("empty", "other ruleset", "unreadable"):
+        result.dropped[name] = standings.counts[name]
+    for path, rows in ((output_dir / GOOD, result.good), (output_dir / BAD, result.bad)):
+        with replacing(path) as file:
+            file.writelines(row.to_line() + "\n" for row in rows)
+    return result
+
+
+def summary(result: Sorted, output_dir: Path, tokenizer: Tokenizer) -> str:
+    total = len(result.good) + len(result.bad)
+    parts = [
+        f"{total} puzzles: {len(result.good)} good -> {shown(output_dir / GOOD)}, {len(result.bad)} bad -> "
+        f"{shown(output_dir / BAD)}",
+        distribution_table(figures(result.good, tokenizer)),
+    ]
+    if result.bad:
+        parts += ["Why the bad ones are bad:", reasons_table(Counter(row.rejection for row in result.bad), total)]
+    if result.dropped.total():
+        parts += ["Rollouts in neither:", reasons_table(result.dropped, total + result.dropped.total())]
+    return "\n\n".join(filter(None, parts))
+
+
+def rerun_ids(result: Sorted, args: argparse.Namespace) -> Iterator[str]:
+    """Ids of the chosen puzzles that have no good rollout: bad ones and missing ones."""
+    good = {key_of(row) for row in result.good}
+    for puzzle in chosen_puzzles(args, notify):
+        if puzzle.key not in good:
+            yield puzzle.puzzle_id
+
+
+def key_of(row: GoodRow) -> str:
+    puzzle = row.puzzle
+    return puzzle.key if puzzle else ""
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = command_parser(__doc__)
+    parser.add_argument(
+        "inputs", nargs="*", type=Path, default=[RESULTS], metavar="RESULTS", help="results files or folders of them"
+    )
+    parser.add_argument(
+        "--export-rerun-puzzles", action="store_true", help=f"write the ids of bad and missing puzzles to {RERUN}"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be read")
+    add_flags(parser, "files", "puzzles", "tokens.tokenizer")
+    return parser.parse_args(argv)
+
+
+def _filter(args: argparse.Namespace) -> int:
+    tokenizer = load_tokenizer(args.tokenizer)
+    result = run(args.inputs, args.output_dir, args)
+    print(summary(result, args.output_dir, tokenizer))
+    if args.export_rerun_puzzles:
+        ids = list(rerun_ids(result, args))
+        with replacing(args.output_dir / RERUN) as file:
+            file.writelines(f"{puzzle_id}\n" for puzzle_id in ids)
+        print(f"\n{len(ids)} puzzles to run again -> {shown(args.output_dir / RERUN)}")
+    return 0 if result.good or result.bad else 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    return exit_status(lambda: _filter(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

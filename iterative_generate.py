@@ -16,31 +16,29 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import generate_rollouts
+from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint
 from connections_env.files import claim_results_file, next_number, results_files, shown
-from connections_env.flags import UsageError, add_flags, at_least, command_parser
+from connections_env.flags import add_flags, at_least, command_parser
 from connections_env.play import Disagrees, Job, replay_rollout
 from connections_env.puzzles import Puzzle
-from connections_env.records import BadRow, FutureRow
+from connections_env.records import BadRow
 from connections_env.rulesets import RULESETS
 from connections_env.session import (
     check_writable,
-    chosen_puzzles,
     masked_command,
     open_endpoint,
+    play_jobs,
     results_folder,
     rollout_ids,
 )
-from connections_env.sources import NotOnDisk, SourceError
-from connections_env.terminal import notify, printable
-from filter_gameplay import Candidate, Standings, fetch
+from connections_env.sources import NotOnDisk, chosen_puzzles
+from connections_env.standings import Candidate, Standings, fetch
+from connections_env.terminal import Reporter, notify, printable
 from generate_rollouts import fresh_jobs
 from prep_doctoring import salvage
 
 NewId = Callable[[Puzzle, int], str]
-
-NAMED_PROBLEMS = 20  # unreadable lines named one by one unless --verbose asks for all
 
 
 @dataclass(frozen=True)
@@ -148,25 +146,6 @@ def _resume(one: Known, standings: Standings, args: argparse.Namespace, new_id: 
     return False
 
 
-class Reporter:
-    """Problems with files, on stderr: the first ones by name, the rest as a count."""
-
-    def __init__(self, verbose: bool):
-        self.limit = sys.maxsize if verbose else NAMED_PROBLEMS
-        self.count = 0
-
-    def __call__(self, line: str) -> None:
-        self.count += 1
-        if self.count <= self.limit:
-            notify(line)
-
-    def finish(self) -> None:
-        """Says how many were left unnamed since the last call."""
-        if self.count > self.limit:
-            notify(f"... and {self.count - self.limit} more lines skipped; -v names them all")
-        self.count = 0
-
-
 def look(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter, *, puzzles_known: bool = True) -> Standings:
     """Reads the folder; one line on stderr for each kind of result in it that does not count."""
     folder = results_folder(args)
@@ -211,13 +190,13 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
     situation = assess(puzzles, standings, all_puzzles=args.all_puzzles)
     boards = [board for one in (*situation.salvageable, *situation.unsalvageable) if (board := one.board())]
     started, done, came_of_it = time.monotonic(), 0, ""
-    async with open_endpoint(args, [*puzzles, *boards], notify) as endpoint:
+    async with open_endpoint(args, [*puzzles, *boards]) as endpoint:
         for number in range(1, args.loop + 1):
             print(situation.block(f"Loop {number}", came_of_it), end="\n\n", flush=True)
             made = plan(situation, standings, args, rollout_ids(args, next_number(folder)))
             if not made.jobs:
                 break
-            tally, path = await generate_rollouts.run(made.jobs, endpoint, lambda: claim_results_file(folder), args)
+            tally, path = await play_jobs(made.jobs, endpoint, lambda: claim_results_file(folder), args)
             where = shown(path) if path else "no file"
             notify(f"loop {number}: {tally.games} of {len(made.jobs)} games played, in {where}")
             standings.read(results_files(folder))
@@ -289,16 +268,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     report = Reporter(args.verbose)
-    try:
-        return dry_run(args, report) if args.dry_run else asyncio.run(loop(args, report))
-    except (UsageError, SourceError) as error:
-        print(printable(f"error: {error}"), file=sys.stderr)
-        return 2
-    except (FutureRow, OSError) as error:
-        print(printable(f"error: {error}"), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(lambda: dry_run(args, report) if args.dry_run else asyncio.run(loop(args, report)))
 
 
 if __name__ == "__main__":

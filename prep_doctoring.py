@@ -1,13 +1,31 @@
-"""Step 3: bad games become jobs that go on from the last turn worth keeping.
+"""Step 3: turns bad games into jobs that go on from the last turn worth keeping.
 
-Home of the policy the driver uses: `salvage` cuts one bad rollout; what may be kept of it is in
-`connections_env/truncation.py`.
+Reads bad_examples.jsonl; writes doctor_gameplay.jsonl, a job for each game of which something can be kept; drops the
+games that keep nothing, and counts them. Deterministic and free.
+
+    uv run python prep_doctoring.py
+    uv run python prep_doctoring.py --truncate last-correct --export-unsalvageable
 """
 
-from connections_env.play import Job, replay_rollout
+import argparse
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from connections_env.command import exit_status
+from connections_env.examples import JobRow, RejectedRow
+from connections_env.files import shown
+from connections_env.flags import add_flags, command_parser
+from connections_env.play import Disagrees, Job, make_rollout, replay_replies, replay_rollout
 from connections_env.quality import facts_of
 from connections_env.records import ResumedFrom, Rollout
+from connections_env.steps import check_input, read_step, replacing
+from connections_env.tables import reasons_table
+from connections_env.terminal import Reporter
 from connections_env.truncation import Truncate, kept_turns
+
+JOBS, UNSALVAGEABLE = "doctor_gameplay.jsonl", "unsalvageable_puzzles.txt"
 
 
 def salvage(rollout: Rollout, rollout_id: str, truncate: Truncate = "last-valid") -> Job | None:
@@ -23,13 +41,112 @@ def salvage(rollout: Rollout, rollout_id: str, truncate: Truncate = "last-valid"
     if not kept:
         return None
     replies = rollout.replies
-    cut_before = rollout.resumed_from.cut if rollout.resumed_from else 0
     return Job(
         rollout_id=rollout_id,
         puzzle=puzzle,
         ruleset=rollout.ruleset,
         kept=tuple(replies[:kept]),
-        resumed_from=ResumedFrom(rollout_id=rollout.rollout_id, turns=kept, cut=cut_before + len(replies) - kept),
+        resumed_from=ResumedFrom(rollout_id=rollout.rollout_id, turns=kept),
+        turns_cut=rollout.turns_cut + len(replies) - kept,
         example_id=rollout.example_id,
         simulated=rollout.simulated,
     )
+
+
+def job_row(bad: RejectedRow, truncate: Truncate) -> JobRow | None:
+    """The part of a bad game that is kept, with where and why it was cut; None where nothing is."""
+    job = salvage(bad, bad.rollout_id, truncate)
+    if job is None:
+        return None
+    kept = len(job.kept)
+    states = replay_replies(job.puzzle, job.ruleset, job.kept)
+    part = make_rollout(job, states, job.kept, "interrupted", model=bad.model, sampling=bad.sampling)
+    lineage = {"resumed_from": bad.resumed_from, "simulated": bad.simulated}
+    cut_why = _why(bad, kept) if kept < len(bad.replies) else ""
+    return JobRow(**(dict(part) | lineage), rejection=bad.rejection, cut_why=cut_why)
+
+
+def _why(bad: RejectedRow, kept: int) -> str:
+    """What the first reply that was cut did."""
+    guesses = [guess for guess in bad.guess_history if guess.status != "auto"]
+    if kept < len(guesses) and guesses[kept].status == "invalid":
+        return f"invalid guess: {guesses[kept].reason}".replace("_", " ")
+    if why := bad.reply_unfit[kept]:
+        return f"unfit reply: {why.replace('_', ' ')}"
+    return "wrong guess" if kept < len(guesses) else "wrong themes"
+
+
+@dataclass
+class Prepared:
+    jobs: list[JobRow] = field(default_factory=list)
+    unsalvageable: list[str] = field(default_factory=list)
+    """Puzzle ids."""
+    disagreeing: int = 0
+
+
+def run(source: Path, output: Path, truncate: Truncate, report: Reporter) -> Prepared:
+    """Reads bad games and writes their jobs."""
+    prepared = Prepared()
+    for bad in read_step(source, RejectedRow, report):
+        try:
+            job = job_row(bad, truncate)
+        except Disagrees as error:
+            report(f"{source.name}: puzzle {bad.info.puzzle_id}: {error}; skipped")
+            prepared.disagreeing += 1
+            continue
+        if job is None:
+            prepared.unsalvageable.append(bad.info.puzzle_id)
+        else:
+            prepared.jobs.append(job)
+    with replacing(output) as file:
+        file.writelines(job.to_line() + "\n" for job in prepared.jobs)
+    return prepared
+
+
+def summary(prepared: Prepared, output: Path, unreadable: int) -> str:
+    rows = len(prepared.jobs) + len(prepared.unsalvageable) + prepared.disagreeing + unreadable
+    counted = {
+        "salvageable": len(prepared.jobs),
+        "unsalvageable": len(prepared.unsalvageable),
+        "not what its row says": prepared.disagreeing,
+        "unreadable": unreadable,
+    }
+    cuts = Counter(job.cut_why or "nothing: it was only interrupted" for job in prepared.jobs)
+    parts = [f"{rows} bad games -> {len(prepared.jobs)} jobs in {shown(output)}", reasons_table(counted, rows)]
+    if prepared.jobs:
+        parts += ["Cut because of:", reasons_table(cuts, len(prepared.jobs))]
+    return "\n\n".join(parts)
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = command_parser(__doc__)
+    parser.add_argument("input", nargs="?", type=Path, help="bad games; default bad_examples.jsonl in --output-dir")
+    parser.add_argument(
+        "--export-unsalvageable", action="store_true", help=f"write the ids of what keeps nothing to {UNSALVAGEABLE}"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be used")
+    add_flags(parser, "files", "salvage")
+    return parser.parse_args(argv)
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    source, output = args.input or args.output_dir / "bad_examples.jsonl", args.output_dir / JOBS
+    check_input(source)
+    report = Reporter(args.verbose)
+    prepared = run(source, output, args.truncate, report)
+    print(summary(prepared, output, unreadable=report.count - prepared.disagreeing))
+    report.finish()
+    if args.export_unsalvageable:
+        with replacing(args.output_dir / UNSALVAGEABLE) as file:
+            file.writelines(f"{puzzle_id}\n" for puzzle_id in prepared.unsalvageable)
+        print(f"\n{len(prepared.unsalvageable)} ids -> {shown(args.output_dir / UNSALVAGEABLE)}")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    return exit_status(lambda: _prepare(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

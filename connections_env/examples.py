@@ -40,7 +40,7 @@ class GoodRow(Rollout):
     @property
     def doctored(self) -> bool:
         """Were turns of a failed game cut? A game that was interrupted and merely went on is not doctored."""
-        return self.resumed_from is not None and self.resumed_from.cut > 0
+        return self.turns_cut > 0
 
 
 class RejectedRow(Rollout):
@@ -51,15 +51,13 @@ class RejectedRow(Rollout):
 
 
 class JobRow(Rollout):
-    """The part of a bad game that is kept, to be resumed. `rollout_id` is the bad game's."""
+    """The part of a bad game that is kept, to be resumed. `rollout_id` is the bad game's, `turns_cut` what was cut."""
 
     kind: Literal["job"] = "job"
     rejection: str
     """Why the game was bad."""
-    cut: int
-    """Replies cut off at its end."""
     cut_why: str
-    """What the first of them did wrong."""
+    """What the first reply that was cut off did; empty where the game was only interrupted."""
 
 
 class SftRow(BaseModel):

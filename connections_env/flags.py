@@ -213,8 +213,7 @@ TABLE: dict[str, dict[str, Flag]] = {
             {
                 "default": "qwen3",
                 "metavar": "NAME",
-                "help": "what counts tokens: qwen3, a tiktoken encoding, a .tiktoken file, or a tokenizer.json (path or "
-                "hub id) (qwen3)",
+                "help": "qwen3 (default), a tiktoken encoding, a .tiktoken file, or a tokenizer.json (path or hub id)",
             },
         ),
         "max_reply_tokens": (
@@ -235,6 +234,12 @@ TABLE: dict[str, dict[str, Flag]] = {
             {"type": at_least(1), "metavar": "N", "help": "limit of prompt and completion together; default none"},
         ),
     },
+    "files": {
+        "output_dir": (
+            ("--output-dir",),
+            {"type": Path, "default": Path(), "metavar": "DIR", "help": "where the step's files lie (here)"},
+        ),
+    },
     "salvage": {
         "truncate": (
             ("--truncate",),
@@ -251,8 +256,10 @@ TABLE: dict[str, dict[str, Flag]] = {
 
 
 def add_flags(parser: argparse.ArgumentParser, *sections: str) -> None:
-    """Adds the flags of the named sections of the table."""
-    for section in sections:
+    """Adds the flags of sections of the table; `section.flag` adds a single one."""
+    for wanted in sections:
+        section, _, single = wanted.partition(".")
         group = parser.add_argument_group(section)
         for destination, (names, keywords) in TABLE[section].items():
-            group.add_argument(*names, dest=destination, **keywords)
+            if single in ("", destination):
+                group.add_argument(*names, dest=destination, **keywords)

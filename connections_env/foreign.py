@@ -15,8 +15,14 @@ from connections_env.items import encodable
 from connections_env.parsing import Reply
 from connections_env.play import Job, make_rollout, replay_replies
 from connections_env.puzzles import UnplayableBoard
-from connections_env.records import BadRow, GuessRow, Info, ResumedFrom, Rollout
+from connections_env.records import BadRow, GuessRow, Info, ResumedFrom, Rollout, read_row
 from connections_env.rulesets import NYT, PUZZGRID, RULESETS, Ruleset
+
+
+def rollout_of(data: bytes) -> Rollout:
+    """The rollout on a line, ours or another tool's. Raises `BadRow`, `FutureRow`."""
+    row = read_row(data)
+    return row if isinstance(row, Rollout) else adopt(row)
 
 
 def adopt(row: Mapping[str, Any]) -> Rollout:
@@ -40,7 +46,8 @@ def adopt(row: Mapping[str, Any]) -> Rollout:
         rollout_id=_derived_rollout_id(row),
         puzzle=puzzle,
         ruleset=ruleset,
-        resumed_from=ResumedFrom(rollout_id=None, turns=before, cut=1) if before else None,
+        resumed_from=ResumedFrom(rollout_id=None, turns=before) if before else None,
+        turns_cut=1 if before else 0,  # how many, those tools did not write down
         example_id=row["example_id"] if isinstance(row.get("example_id"), int) else 0,
     )
     recorded = word(row.get("complete_reason")) or "interrupted"

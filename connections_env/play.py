@@ -51,6 +51,8 @@ class Job:
     kept: tuple[Reply, ...] = ()
     resumed_from: ResumedFrom | None = None
     example_id: int = 0
+    turns_cut: int = 0
+    """Replies cut off the games it goes on from."""
     simulated: bool = False
     """Were the kept replies given by the simulated player?"""
 
@@ -191,6 +193,7 @@ def make_rollout(
         reply_finish=[reply.finish_reason for reply in replies],
         reply_unfit=unfit_replies(states, replies),
         resumed_from=job.resumed_from,
+        turns_cut=job.turns_cut,
         **outcome_of(states[-1]),
         **fields,
     )

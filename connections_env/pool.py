@@ -22,6 +22,7 @@ from connections_env.play import Answer, Job, default_max_turns, play_game
 from connections_env.prompts import Message
 from connections_env.quality import facts_of, rejection
 from connections_env.records import Rollout, Usage
+from connections_env.tables import share
 from connections_env.terminal import notify
 
 GRACE = 5.0  # seconds that replies in flight get after a SIGTERM
@@ -124,6 +125,27 @@ def rescue(rows: list[str]) -> Path:
     with tempfile.NamedTemporaryFile("w", prefix="results_rescued_", suffix=".jsonl", delete=False) as file:
         file.writelines(row + "\n" for row in rows)
     return Path(file.name)
+
+
+def run_table(tally: Tally, asked_for: int, puzzles: int, endpoint: Endpoint, seconds: float) -> str:
+    """What the run gave and took, a line a figure."""
+    used = endpoint.usage
+    rows = {
+        "puzzles": f"{puzzles:,}",
+        "games": f"{tally.games:,} of {asked_for:,}",
+        "good": share(tally.good, tally.games),
+        "won": share(tally.won, tally.games),
+        "with an invalid guess": share(tally.with_invalid, tally.games),
+        "lost": share(tally.lost, tally.games),
+        "unfinished": share(tally.unfinished, tally.games),
+        "without a reply": f"{asked_for - tally.games:,} (not written)" if asked_for > tally.games else "",
+        "tokens in": f"{used.input:,} ({used.cached:,} cached)",
+        "tokens out": f"{used.output:,} ({used.reasoning:,} reasoning)",
+        "requests": f"{used.requests:,} ({endpoint.failed_attempts:,} failed)",
+        "cost": "" if endpoint.cost is None else f"{endpoint.cost:.4f} USD",
+        "time": f"{seconds:.1f} s",
+    }
+    return "\n".join(f"  {name + ':':<23}{value}" for name, value in rows.items() if value)
 
 
 def _so_far(tally: Tally, endpoint: Endpoint) -> str:

@@ -84,8 +84,6 @@ class ResumedFrom(_Row):
     rollout_id: str | None
     turns: int
     """Replies kept."""
-    cut: int = 0
-    """Replies cut off, here and when the parent was itself resumed; 0: a game that was only interrupted."""
 
 
 class ThemesRow(_Row):
@@ -116,6 +114,8 @@ class Rollout(_Row):
     usage: Usage = Usage()
     timing: dict[str, JsonValue] = Field(default_factory=dict)
     resumed_from: ResumedFrom | None = None
+    turns_cut: int = 0
+    """Replies cut off the games it goes on from, all the way up; 0 too where they were only interrupted."""
     simulated: bool = False
     schema_version: int = SCHEMA_VERSION
 

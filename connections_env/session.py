@@ -1,10 +1,11 @@
-"""From flags to the things a paid command works with: its puzzles, its folder, its endpoint, ids for its games."""
+"""From flags to what a paid command works with: its folder, its endpoint, ids for its games, and their playing."""
 
 import argparse
 import hashlib
 import ipaddress
 import json
 import os
+import random
 import re
 import resource
 import shlex
@@ -16,9 +17,12 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from connections_env.endpoint import Endpoint, EndpointSettings, Prices
+from connections_env.files import ResultsFile
 from connections_env.flags import UsageError
+from connections_env.play import Job
+from connections_env.pool import Tally, cannot_save, interrupts, play_all, rescue
 from connections_env.puzzles import Puzzle
-from connections_env.sources import DEFAULT_SOURCE, load_puzzles
+from connections_env.terminal import notify
 
 RESULTS = Path(__file__).parent.parent / "generate_results"
 OFFLINE_BASE_URL = "http://simulated.invalid/v1"
@@ -51,39 +55,6 @@ def _nearest(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))  # noqa: PTH110
 
 
-def puzzle_source(args: argparse.Namespace) -> str:
-    return args.puzzles or ("builtin" if args.offline else DEFAULT_SOURCE)
-
-
-def chosen_puzzles(
-    args: argparse.Namespace, report: Callable[[str], None], *, local_only: bool = False
-) -> list[Puzzle]:
-    """The puzzles the flags choose, in source order. Reports skipped boards. Raises `SourceError`, `UsageError`."""
-    loaded = load_puzzles(puzzle_source(args), args.split, local_only=local_only)
-    for line in loaded.skipped[:10]:
-        report(f"{line}; skipped")
-    if len(loaded.skipped) > 10:
-        report(f"... and {len(loaded.skipped) - 10} more boards skipped")
-    puzzles = loaded.puzzles
-    if args.puzzle_ids_file:
-        puzzles = _listed(puzzles, args.puzzle_ids_file, report)
-    return puzzles[: args.num_examples]
-
-
-def _listed(puzzles: list[Puzzle], path: Path, report: Callable[[str], None]) -> list[Puzzle]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
-    wanted = {line.strip() for line in lines if line.strip()}
-    if unknown := sorted(wanted - {puzzle.puzzle_id for puzzle in puzzles}):
-        report(f"{path}: {len(unknown)} ids are not in the puzzles, {unknown[0]!r} for one")
-    chosen = [puzzle for puzzle in puzzles if puzzle.puzzle_id in wanted]
-    if not chosen:
-        raise UsageError(f"{path} lists none of the {len(puzzles)} puzzles; is it of another source or split?")
-    return chosen
-
-
 def sampling_of(args: argparse.Namespace) -> dict[str, Any]:
     """What the flags put into every request body."""
     named = {
@@ -103,7 +74,7 @@ def without_secrets(value: Any) -> Any:
     return [without_secrets(inner) for inner in value] if isinstance(value, list) else value
 
 
-def open_endpoint(args: argparse.Namespace, puzzles: list[Puzzle], notify: Callable[[str], None]) -> Endpoint:
+def open_endpoint(args: argparse.Namespace, puzzles: Sequence[Puzzle]) -> Endpoint:
     """The endpoint the flags describe; no request is made yet. Raises `UsageError`."""
     transport = None
     if args.offline:
@@ -117,7 +88,7 @@ def open_endpoint(args: argparse.Namespace, puzzles: list[Puzzle], notify: Calla
     settings = EndpointSettings(
         model=OFFLINE_MODEL if args.offline else args.model,
         base_url=OFFLINE_BASE_URL if args.offline else args.base_url,
-        api_key="" if args.offline else _api_key(args, notify),
+        api_key="" if args.offline else _api_key(args),
         sampling=sampling_of(args),
         max_concurrent=args.max_concurrent,
         max_retries=args.max_retries,
@@ -129,7 +100,7 @@ def open_endpoint(args: argparse.Namespace, puzzles: list[Puzzle], notify: Calla
     return Endpoint(settings, transport, notify)
 
 
-def _api_key(args: argparse.Namespace, notify: Callable[[str], None]) -> str:
+def _api_key(args: argparse.Namespace) -> str:
     name, url = args.api_key_var, urlsplit(args.base_url)
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise UsageError("-k takes the name of an environment variable, not the key itself")
@@ -198,3 +169,31 @@ def rollout_ids(args: argparse.Namespace, generation: int) -> Callable[[Puzzle, 
         return "offline-" + hashlib.sha256(name.encode()).hexdigest()[:16]
 
     return offline_id if args.offline else lambda puzzle, nth: uuid.uuid4().hex
+
+
+async def play_jobs(
+    jobs: list[Job], endpoint: Endpoint, claim: Callable[[], tuple[Path, int]], args: argparse.Namespace
+) -> tuple[Tally, Path | None]:
+    """Plays the jobs; gives their tally and the file they are in, None where no game got a reply.
+
+    The order is shuffled by `--seed`: whatever ends a run early, what is finished is a fair sample.
+    """
+    shuffled = random.Random(args.seed).sample(jobs, len(jobs))
+    results = ResultsFile(claim, on_failure=lambda error: endpoint.stop(cannot_save(results, error), 1))
+    with interrupts(endpoint):
+        tally = await play_all(
+            shuffled,
+            endpoint,
+            results,
+            total=len(jobs),
+            max_turns=args.max_turns,
+            allow_empty_reasoning=args.allow_empty_reasoning,
+            sampling=without_secrets(sampling_of(args)),
+        )
+    endpoint.settle()
+    if tally.unsaved:
+        try:
+            notify(f"{len(tally.unsaved)} games that could not be saved are in {rescue(tally.unsaved)}")
+        except OSError as error:
+            notify(f"{len(tally.unsaved)} games could not be saved anywhere: {error.strerror}")
+    return tally, results.path

@@ -5,15 +5,17 @@ load_puzzles("my_puzzles.jsonl")
 load_puzzles("builtin", "test")
 """
 
+import argparse
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from connections_env.boards import puzzle_from_row
+from connections_env.flags import UsageError
 from connections_env.puzzles import Puzzle, UnplayableBoard
 
 DEFAULT_SOURCE = "ericbotti/connections-puzzles"
@@ -86,13 +88,36 @@ def _of_split(rows: Rows, source: str, split: str | None) -> Rows:
     if split is None:
         return rows
     rows = list(rows)
-    splits = {str(row["split"]) for _, row in rows if isinstance(row, dict) and row.get("split")}
+    splits = _split_names(rows)
     if not splits:
         raise SourceError(f"{source} has no splits; leave out --split")
     if split not in splits:
         raise SourceError(f"{source} has no split {split!r}; it has {', '.join(sorted(splits))}")
     # Rows that cannot be read belong to no split; they stay, to be counted and named.
     return [(place, row) for place, row in rows if not isinstance(row, dict) or str(row.get("split")) == split]
+
+
+def _split_names(rows: Rows) -> set[str]:
+    return {str(row["split"]) for _, row in rows if isinstance(row, dict) and row.get("split")}
+
+
+def other_splits(source: str, split: str) -> list[str]:
+    """Names of the splits a source holds beside this one; those of a hub dataset are read from its local snapshot.
+
+    Empty where `split` is: a source without splits. Raises `SourceError`.
+    """
+    path = Path(source)
+    if not split:
+        return []
+    if source == "builtin":
+        names = _split_names(_read_jsonl(BUILTIN))
+    elif path.suffix.lower() in _READERS or path.exists():
+        names = _split_names(_read_file(path))
+    elif _HUB_ID.fullmatch(source):
+        names = _hub_splits(source)
+    else:
+        raise SourceError(f"no puzzles at {source!r}")
+    return sorted(names - {split})
 
 
 def _read_file(path: Path) -> Rows:
@@ -140,19 +165,9 @@ _READERS = {".jsonl": _read_jsonl, ".json": _read_json, ".parquet": _read_parque
 def _read_hub(dataset_id: str, split: str, local_only: bool) -> Iterator[tuple[str, Any]]:
     """Rows of a split, through a snapshot in the hub client's cache, so that a later dry run needs no network."""
     import datasets
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     datasets.disable_progress_bars()
-    try:
-        folder = huggingface_hub.snapshot_download(dataset_id, repo_type="dataset", local_files_only=local_only)
-    except LocalEntryNotFoundError:
-        raise NotOnDisk(
-            f"{dataset_id} is not on this machine and the hub was not reached; "
-            f"fetch it with: hf download --repo-type dataset {dataset_id}"
-        ) from None
-    except (HfHubHTTPError, OSError) as error:
-        raise SourceError(f"cannot load {dataset_id} from the hub: {str(error).splitlines()[0]}") from None
+    folder = _snapshot(dataset_id, local_only)
     try:
         # Streaming reads the snapshot in place; without it a converted copy of every split would be cached. What it
         # leaves in a cache all the same (locks) goes with the folder.
@@ -161,3 +176,64 @@ def _read_hub(dataset_id: str, split: str, local_only: bool) -> Iterator[tuple[s
             yield from ((f"{dataset_id}/{split}[{number}]", row) for number, row in enumerate(rows, 1))
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         raise SourceError(f"cannot load split {split!r} of {dataset_id}: {str(error).splitlines()[0]}") from None
+
+
+def _hub_splits(dataset_id: str) -> set[str]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    folder = _snapshot(dataset_id, local_only=True)
+    try:
+        with tempfile.TemporaryDirectory() as cache:
+            return set(datasets.load_dataset(folder, streaming=True, cache_dir=cache))
+    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+        raise SourceError(f"cannot read the splits of {dataset_id}: {str(error).splitlines()[0]}") from None
+
+
+def _snapshot(dataset_id: str, local_only: bool) -> str:
+    """The folder of a dataset in the hub client's cache."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return huggingface_hub.snapshot_download(dataset_id, repo_type="dataset", local_files_only=local_only)
+    except LocalEntryNotFoundError:
+        raise NotOnDisk(
+            f"{dataset_id} is not on this machine and the hub was not reached; "
+            f"fetch it with: hf download --repo-type dataset {dataset_id}"
+        ) from None
+    except (HfHubHTTPError, OSError) as error:
+        raise SourceError(f"cannot load {dataset_id} from the hub: {str(error).splitlines()[0]}") from None
+
+
+def puzzle_source(args: argparse.Namespace) -> str:
+    return args.puzzles or ("builtin" if getattr(args, "offline", False) else DEFAULT_SOURCE)
+
+
+def chosen_puzzles(
+    args: argparse.Namespace, report: Callable[[str], None], *, local_only: bool = False
+) -> list[Puzzle]:
+    """The puzzles the flags choose, in source order. Reports skipped boards. Raises `SourceError`, `UsageError`."""
+    loaded = load_puzzles(puzzle_source(args), args.split, local_only=local_only)
+    for line in loaded.skipped[:10]:
+        report(f"{line}; skipped")
+    if len(loaded.skipped) > 10:
+        report(f"... and {len(loaded.skipped) - 10} more boards skipped")
+    puzzles = loaded.puzzles
+    if args.puzzle_ids_file:
+        puzzles = _listed(puzzles, args.puzzle_ids_file, report)
+    return puzzles[: args.num_examples]
+
+
+def _listed(puzzles: list[Puzzle], path: Path, report: Callable[[str], None]) -> list[Puzzle]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    wanted = {line.strip() for line in lines if line.strip()}
+    if unknown := sorted(wanted - {puzzle.puzzle_id for puzzle in puzzles}):
+        report(f"{path}: {len(unknown)} ids are not in the puzzles, {unknown[0]!r} for one")
+    chosen = [puzzle for puzzle in puzzles if puzzle.puzzle_id in wanted]
+    if not chosen:
+        raise UsageError(f"{path} lists none of the {len(puzzles)} puzzles; is it of another source or split?")
+    return chosen

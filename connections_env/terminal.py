@@ -5,6 +5,7 @@ import sys
 
 from tqdm import tqdm
 
+NAMED_PROBLEMS = 20  # problems named one by one unless --verbose asks for all
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -16,3 +17,22 @@ def printable(text: str) -> str:
 def notify(line: str) -> None:
     """A line that does not tear the progress bar."""
     tqdm.write(printable(line), file=sys.stderr)
+
+
+class Reporter:
+    """Problems with files, on stderr: the first ones by name, the rest as a count."""
+
+    def __init__(self, verbose: bool):
+        self.limit = sys.maxsize if verbose else NAMED_PROBLEMS
+        self.count = 0
+
+    def __call__(self, line: str) -> None:
+        self.count += 1
+        if self.count <= self.limit:
+            notify(line)
+
+    def finish(self) -> None:
+        """Says how many were left unnamed since the last call."""
+        if self.count > self.limit:
+            notify(f"... and {self.count - self.limit} more lines skipped; -v names them all")
+        self.count = 0
