@@ -19,15 +19,15 @@ from pathlib import Path
 from connections_env.command import exit_status
 from connections_env.examples import GoodRow, JobRow, canonical_row
 from connections_env.files import claim_results_file, next_number, read_lines, shown
-from connections_env.flags import add_flags, command_parser
+from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.foreign import rollout_of
 from connections_env.play import Disagrees, Job, replay_rollout
 from connections_env.pool import run_table
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import facts_of, rank, rejection
-from connections_env.records import ResumedFrom, Rollout
-from connections_env.session import check_writable, open_endpoint, play_jobs, results_folder, rollout_ids
-from connections_env.steps import check_input, read_step, replacing
+from connections_env.records import BadRow, ResumedFrom, Rollout
+from connections_env.session import open_endpoint, play_jobs, results_folder, rollout_ids
+from connections_env.steps import check_input, check_writable, read_step, write_rows
 from connections_env.terminal import Reporter, printable
 
 DOCTORED, RERUN = "doctored_gameplay.jsonl", "doctor_gameplay_rerun.jsonl"
@@ -44,6 +44,9 @@ class Ward:
     already_doctored: int = 0
     second_jobs: int = 0
     disagreeing: int = 0
+    unreadable: int = 0
+    jobs: int = 0
+    """Rows that are jobs."""
 
 
 def admit(source: Path, doctored: Path, report: Reporter) -> Ward:
@@ -51,7 +54,10 @@ def admit(source: Path, doctored: Path, report: Reporter) -> Ward:
     ward = Ward()
     for row in read_step(doctored, GoodRow, report) if doctored.exists() else ():
         _keep_better(ward.doctored, row)
+    if report.count:  # it is about to be written anew, without them
+        raise UsageError(f"{shown(doctored)} has lines that cannot be read; mend them or move the file away")
     for job in read_step(source, JobRow, report):
+        ward.jobs += 1
         key = board_key(job.info.all_words)
         try:
             replay_rollout(job)
@@ -65,6 +71,9 @@ def admit(source: Path, doctored: Path, report: Reporter) -> Ward:
             ward.second_jobs += 1
         else:
             ward.to_play[key] = job
+    ward.unreadable = report.count - ward.disagreeing
+    if ward.unreadable and not ward.jobs:
+        raise BadRow(f"{shown(source)} holds no job")
     return ward
 
 
@@ -104,10 +113,7 @@ def discharge(played: Iterable[Rollout], ward: Ward) -> None:
 def write(ward: Ward, output_dir: Path) -> list[JobRow]:
     """Writes what is doctored and what is not; gives the latter."""
     left = [job for key, job in ward.to_play.items() if key not in ward.doctored]
-    with replacing(output_dir / DOCTORED) as file:
-        file.writelines(row.to_line() + "\n" for row in ward.doctored.values())
-    with replacing(output_dir / RERUN) as file:
-        file.writelines(job.to_line() + "\n" for job in left)
+    write_rows({output_dir / DOCTORED: ward.doctored.values(), output_dir / RERUN: left})
     return left
 
 
@@ -121,7 +127,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 async def _doctor(args: argparse.Namespace) -> int:
     source = args.input or args.output_dir / "doctor_gameplay.jsonl"
-    check_input(source)
+    check_input(source, "prep_doctoring.py")
     folder = results_folder(args)
     check_writable(folder)
     check_writable(args.output_dir)
@@ -138,10 +144,15 @@ async def _doctor(args: argparse.Namespace) -> int:
         print(f"every game -> {shown(path)}" if path else "no game got a reply")
         halt = endpoint.halt
     left = write(ward, args.output_dir)
-    if ward.already_doctored:
-        print(f"{ward.already_doctored} jobs of puzzles doctored earlier were not played again")
-    if ward.second_jobs:
-        print(f"{ward.second_jobs} jobs were second ones of their puzzle and not played")
+    not_played = {
+        "jobs of puzzles doctored earlier were not played again": ward.already_doctored,
+        "jobs were second ones of their puzzle and not played": ward.second_jobs,
+        "jobs are not what their rows say and were not played": ward.disagreeing,
+        "lines are no jobs": ward.unreadable,
+    }
+    for what, count in not_played.items():
+        if count:
+            print(f"{count} {what}")
     print(f"{len(ward.doctored)} doctored games -> {shown(args.output_dir / DOCTORED)}")
     print(f"{len(left)} jobs to run again -> {shown(args.output_dir / RERUN)}")
     if halt:

@@ -10,7 +10,6 @@ rollout but a puzzle's best, and counts what it drops.
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from connections_env.examples import GoodRow, Place, RejectedRow, canonical_row
 from connections_env.files import results_files, shown
 from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.play import Disagrees, replay_rollout
+from connections_env.puzzles import Puzzle
 from connections_env.records import BadRow
 from connections_env.sources import chosen_puzzles
 from connections_env.standings import Candidate, Standings, fetch
-from connections_env.steps import replacing
+from connections_env.steps import check_writable, replacing, write_rows
 from connections_env.tables import distribution_table, reasons_table
 from connections_env.terminal import Reporter, notify
 from connections_env.tokens import Tokenizer, count_game, load_tokenizer
@@ -63,6 +63,9 @@ def sort_out(standings: Standings, keys: set[str] | None = None) -> Sorted:
         exhausted = {key for key in pending if not _take_best(key, standings, result)}
         pending = sorted(standings.recall(exhausted))
     written = len(result.good) + len(result.bad)
+    left_out = sum(len(rows) for key, rows in standings.by_puzzle.items() if keys is not None and key not in keys)
+    if left_out:
+        result.dropped["puzzle not chosen"] = left_out
     passed_over = standings.counts["counted"] - written - result.dropped.total()
     result.dropped["another rollout of the puzzle is better"] = passed_over
     return result
@@ -107,7 +110,7 @@ def figures(rows: list[GoodRow], tokenizer: Tokenizer) -> dict[str, list[float]]
 
 
 def run(inputs: list[Path], output_dir: Path, args: argparse.Namespace, keys: set[str] | None = None) -> Sorted:
-    """Reads the inputs and writes both streams."""
+    """Reads the inputs and writes both streams; where there is no row for either, they stay as they were."""
     report = Reporter(args.verbose)
     standings = Standings(args.ruleset, report=report)
     standings.read(results_of(inputs))
@@ -115,17 +118,19 @@ def run(inputs: list[Path], output_dir: Path, args: argparse.Namespace, keys: se
     result = sort_out(standings, keys)
     for name in ("empty", "other ruleset", "unreadable"):
         result.dropped[name] = standings.counts[name]
-    for path, rows in ((output_dir / GOOD, result.good), (output_dir / BAD, result.bad)):
-        with replacing(path) as file:
-            file.writelines(row.to_line() + "\n" for row in rows)
+    result.dropped["torn last line"] = standings.torn
+    if result.good or result.bad:
+        write_rows({output_dir / GOOD: result.good, output_dir / BAD: result.bad})
     return result
 
 
 def summary(result: Sorted, output_dir: Path, tokenizer: Tokenizer) -> str:
     total = len(result.good) + len(result.bad)
+    good, bad = shown(output_dir / GOOD), shown(output_dir / BAD)
     parts = [
-        f"{total} puzzles: {len(result.good)} good -> {shown(output_dir / GOOD)}, {len(result.bad)} bad -> "
-        f"{shown(output_dir / BAD)}",
+        f"{total} puzzles: {len(result.good)} good -> {good}, {len(result.bad)} bad -> {bad}"
+        if total
+        else f"no rollout to export; {good} and {bad} were not written",
         distribution_table(figures(result.good, tokenizer)),
     ]
     if result.bad:
@@ -135,12 +140,10 @@ def summary(result: Sorted, output_dir: Path, tokenizer: Tokenizer) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def rerun_ids(result: Sorted, args: argparse.Namespace) -> Iterator[str]:
-    """Ids of the chosen puzzles that have no good rollout: bad ones and missing ones."""
+def rerun_ids(result: Sorted, puzzles: list[Puzzle]) -> list[str]:
+    """Ids of the puzzles that have no good rollout: bad ones and missing ones."""
     good = {key_of(row) for row in result.good}
-    for puzzle in chosen_puzzles(args, notify):
-        if puzzle.key not in good:
-            yield puzzle.puzzle_id
+    return [puzzle.puzzle_id for puzzle in puzzles if puzzle.key not in good]
 
 
 def key_of(row: GoodRow) -> str:
@@ -162,15 +165,21 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _filter(args: argparse.Namespace) -> int:
-    tokenizer = load_tokenizer(args.tokenizer)
-    result = run(args.inputs, args.output_dir, args)
+    check_writable(args.output_dir)
+    tokenizer, puzzles = load_tokenizer(args.tokenizer), list[Puzzle]()
+    chosen = any((args.puzzles, args.split, args.puzzle_ids_file, args.num_examples))
+    if chosen or args.export_rerun_puzzles:
+        puzzles = chosen_puzzles(args, notify)
+    result = run(args.inputs, args.output_dir, args, {puzzle.key for puzzle in puzzles} if chosen else None)
     print(summary(result, args.output_dir, tokenizer))
+    if not result.good and not result.bad:
+        return 1
     if args.export_rerun_puzzles:
-        ids = list(rerun_ids(result, args))
+        ids = rerun_ids(result, puzzles)
         with replacing(args.output_dir / RERUN) as file:
             file.writelines(f"{puzzle_id}\n" for puzzle_id in ids)
         print(f"\n{len(ids)} puzzles to run again -> {shown(args.output_dir / RERUN)}")
-    return 0 if result.good or result.bad else 1
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -20,8 +20,9 @@ from connections_env.play import Job
 from connections_env.pool import run_table
 from connections_env.puzzles import Puzzle
 from connections_env.rulesets import RULESETS, Ruleset
-from connections_env.session import check_writable, open_endpoint, play_jobs, results_folder, rollout_ids
+from connections_env.session import open_endpoint, play_jobs, results_folder, rollout_ids
 from connections_env.sources import chosen_puzzles
+from connections_env.steps import check_writable
 from connections_env.terminal import notify, printable
 
 

@@ -12,10 +12,13 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import collate
+import filter_gameplay
+import reduce_tokens
 from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint
 from connections_env.files import claim_results_file, next_number, results_files, shown
@@ -25,7 +28,6 @@ from connections_env.puzzles import Puzzle
 from connections_env.records import BadRow
 from connections_env.rulesets import RULESETS
 from connections_env.session import (
-    check_writable,
     masked_command,
     open_endpoint,
     play_jobs,
@@ -34,7 +36,9 @@ from connections_env.session import (
 )
 from connections_env.sources import NotOnDisk, chosen_puzzles
 from connections_env.standings import Candidate, Standings, fetch
+from connections_env.steps import check_writable
 from connections_env.terminal import Reporter, notify, printable
+from connections_env.tokens import limits_of, load_tokenizer
 from generate_rollouts import fresh_jobs
 from prep_doctoring import salvage
 
@@ -185,6 +189,8 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
     """Assess, print, plan, play: up to `--loop` times, each over all results in the folder."""
     folder = results_folder(args)
     check_writable(folder)
+    if args.export:
+        check_writable(args.export.absolute().parent)
     puzzles = chosen_puzzles(args, report)
     standings = look(puzzles, args, report)
     situation = assess(puzzles, standings, all_puzzles=args.all_puzzles)
@@ -211,12 +217,41 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
                 break  # what gave nothing now would give nothing again
         if made.jobs and tally.games:  # else the last block printed is the state still
             print(situation.block(f"After loop {done}", came_of_it), end="\n\n")
+        status = endpoint.halt.exit_status if endpoint.halt else 0
+        if args.export and not status:
+            status = await export(puzzles, args, report, endpoint)
         print(spent(endpoint, time.monotonic() - started))
         print(next_steps(situation, args, folder))
     if endpoint.halt is not None:
         print(printable(f"stopped: {endpoint.halt.why}"), file=sys.stderr)
         return endpoint.halt.exit_status
-    return 0
+    return status
+
+
+async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter, endpoint: Endpoint) -> int:
+    """From the results to the final file: steps 2, 5 and 6, their files beside it. Gives the exit status."""
+    work, tokenizer, limits = args.export.parent, load_tokenizer(args.tokenizer), limits_of(args)
+    keys = None if args.all_puzzles else {puzzle.key for puzzle in puzzles}
+    best = filter_gameplay.run([results_folder(args)], work, args, keys)
+    print(filter_gameplay.summary(best, work, tokenizer), end="\n\n")
+    if not best.good:
+        print("nothing to export: no good game yet\n")
+        return 1
+    model = endpoint.settings.model
+    stream = reduce_tokens.survey(work / filter_gameplay.GOOD, work, limits, tokenizer, model, report)
+    began = time.monotonic()
+    # The endpoint of the games, so that one budget bounds the whole command.
+    reduced = await reduce_tokens.run(
+        [stream], work, limits, tokenizer, lambda: nullcontext(endpoint), verbose=args.verbose
+    )
+    print(reduce_tokens.summary(reduced, time.monotonic() - began), end="\n\n")
+    if reduced.left:
+        notify(f"{args.export} was not written: {reduced.left} games are still to be reduced; run the command again")
+        return 1
+    outcome = collate.run([stream.output], args.export, tokenizer=tokenizer, limits=limits, report=report)
+    report.finish()
+    print(collate.summary(outcome, args.export), end="\n\n")
+    return 0 if outcome.rows else 1
 
 
 def spent(endpoint: Endpoint, seconds: float) -> str:
@@ -258,9 +293,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--all-puzzles", action="store_true", help="also take in puzzles that only the results folder knows"
     )
+    parser.add_argument(
+        "--export", type=Path, metavar="FILE", help="go on through filter, reduction and collation, to this file"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be read")
-    add_flags(parser, "puzzles", "results", "salvage", "play", "endpoint", "budget", "offline")
+    add_flags(parser, "puzzles", "results", "salvage", "play", "endpoint", "budget", "offline", "tokens")
     args = parser.parse_args(argv)
+    if args.export and args.dry_run:
+        parser.error("--dry-run writes nothing, so it cannot --export")
     args.argv = sys.argv[1:] if argv is None else argv
     return args
 

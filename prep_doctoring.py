@@ -20,7 +20,7 @@ from connections_env.flags import add_flags, command_parser
 from connections_env.play import Disagrees, Job, make_rollout, replay_replies, replay_rollout
 from connections_env.quality import facts_of
 from connections_env.records import ResumedFrom, Rollout
-from connections_env.steps import check_input, read_step, replacing
+from connections_env.steps import check_input, check_writable, read_step, replacing, write_rows
 from connections_env.tables import reasons_table
 from connections_env.terminal import Reporter
 from connections_env.truncation import Truncate, kept_turns
@@ -98,8 +98,8 @@ def run(source: Path, output: Path, truncate: Truncate, report: Reporter) -> Pre
             prepared.unsalvageable.append(bad.info.puzzle_id)
         else:
             prepared.jobs.append(job)
-    with replacing(output) as file:
-        file.writelines(job.to_line() + "\n" for job in prepared.jobs)
+    if not report.count or prepared.jobs or prepared.unsalvageable:  # else it was a file of another kind
+        write_rows({output: prepared.jobs})
     return prepared
 
 
@@ -131,11 +131,16 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def _prepare(args: argparse.Namespace) -> int:
     source, output = args.input or args.output_dir / "bad_examples.jsonl", args.output_dir / JOBS
-    check_input(source)
+    check_input(source, "filter_gameplay.py")
+    check_writable(args.output_dir)
     report = Reporter(args.verbose)
     prepared = run(source, output, args.truncate, report)
-    print(summary(prepared, output, unreadable=report.count - prepared.disagreeing))
+    unreadable = report.count - prepared.disagreeing
     report.finish()
+    if unreadable and not prepared.jobs and not prepared.unsalvageable:
+        print(f"error: {shown(source)} holds no bad game; {shown(output)} was not written", file=sys.stderr)
+        return 1
+    print(summary(prepared, output, unreadable))
     if args.export_unsalvageable:
         with replacing(args.output_dir / UNSALVAGEABLE) as file:
             file.writelines(f"{puzzle_id}\n" for puzzle_id in prepared.unsalvageable)

@@ -8,6 +8,7 @@
 The first three are rollouts with a few fields more, so that whatever reads results reads them too.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -61,7 +62,11 @@ class JobRow(Rollout):
 
 
 class SftRow(BaseModel):
-    """A row of the final dataset. Every key is in every row; floats are floats."""
+    """A row of the final dataset. Every key is in every row; floats are floats.
+
+    Nothing is null in one row and a value in another: Arrow takes a column's type from the first rows of a file, and a
+    column that is null there cannot take text later.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     puzzle_id: str
@@ -81,11 +86,16 @@ class SftRow(BaseModel):
     simulated: bool
     resumed_turns: int
     reduced: bool
-    reducer_model: str | None
-    tokens_before: int | None
+    reducer_model: str
+    """Empty where the row was not reduced."""
+    tokens_before: int
+    """What `num_tokens` was before the row was reduced; the same where it was not."""
     num_turns: int
+    """Replies of the player."""
     num_tokens: int
+    """Of prompt and completion together, as rendered: what a trainer's `max_length` has to hold."""
     max_reply_tokens: int
+    """Of the longest reply."""
     tokenizer: str
 
 
@@ -104,7 +114,7 @@ def canonical_row(rollout: Rollout, **fields: Any) -> GoodRow:
     return GoodRow(**(dict(rollout) | kept | fields))
 
 
-def looks_like(row: dict[str, Any]) -> str:
+def looks_like(row: Mapping[str, Any]) -> str:
     """What a row seems to be, for messages about rows of another kind than expected."""
     kinds = {"good": "a good example", "bad": "a bad example", "job": "a job for doctor_gameplay.py"}
     if row.get("kind") in kinds:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connections_env.boards import number, puzzle_from_row, word
+from connections_env.examples import looks_like
 from connections_env.game import WON
 from connections_env.items import encodable
 from connections_env.parsing import Reply
@@ -64,7 +65,7 @@ def _info(row: Mapping[str, Any]) -> dict[str, Any]:
         except (ValueError, RecursionError):
             raise BadRow("info is a string that is no JSON") from None
     if not isinstance(info, dict):
-        raise BadRow("no info object: nothing says which puzzle was played")
+        raise BadRow(f"no info object says which puzzle was played; this looks like {looks_like(row)}")
     return info
 
 

@@ -112,6 +112,8 @@ def replay_rollout(rollout: Rollout) -> tuple[Puzzle, list[GameState]]:
         raise Disagrees("the themes are not those its replies name")
     if unfit_replies(states, replies) != rollout.reply_unfit:
         raise Disagrees("not the same replies are fit for training as recorded")
+    if not abs(outcome["reward"] - rollout.reward) < 1e-6:  # written so that NaN fails
+        raise Disagrees(f"its reward is {outcome['reward']:g}, recorded as {rollout.reward:g}")
     ends, ended = states[-1].complete_reason, rollout.complete_reason
     if ends != ended and (ends is not None or ended in WON | {"max_mistakes"}):
         raise Disagrees(f"recorded as {ended}, replayed as {ends or 'unfinished'}")

@@ -94,13 +94,13 @@ async def play_all(
                 turns = max_turns or default_max_turns(job.puzzle, job.ruleset)
                 try:
                     rollout = await play_game(job, ask, turns, model=endpoint.settings.model, **fields)
+                    if rollout is not None:
+                        tally.ran.add(job.puzzle.key)
+                        _save(rollout, results, endpoint, tally, partial(count, rollout))
                 except Exception as error:  # a bug of ours must not take the other games with it
                     traceback.print_exc()
                     endpoint.stop(f"{type(error).__name__} while playing {job.puzzle.puzzle_id}: please report it", 1)
                     return
-                if rollout is not None:
-                    tally.ran.add(job.puzzle.key)
-                    _save(rollout, results, endpoint, tally, partial(count, rollout))
 
         async with results, asyncio.TaskGroup() as workers:
             for _ in range(min(endpoint.settings.max_concurrent, total)):

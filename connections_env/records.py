@@ -192,8 +192,8 @@ def outcome_of(state: GameState) -> dict[str, Any]:
     }
 
 
-def read_row(line: bytes | str) -> "Rollout | dict[str, Any]":
-    """A line as a `Rollout` of ours, or as the object that another tool wrote. Raises `BadRow`, `FutureRow`."""
+def read_object(line: bytes | str) -> dict[str, Any]:
+    """A line as a JSON object. Raises `BadRow`, or `FutureRow` where a newer version wrote it."""
     raw = None
     with suppress(ValueError, RecursionError):
         raw = json.loads(line)
@@ -201,13 +201,19 @@ def read_row(line: bytes | str) -> "Rollout | dict[str, Any]":
         raise BadRow(f"expected a JSON object, got {_shown(line)}")
     row: dict[str, Any] = _encodable_throughout(raw)
     version = row.get("schema_version")
-    if version is None:
-        return row
     if (number(version) or 0) > SCHEMA_VERSION:
         raise FutureRow(
             f"written by a newer version of this project (schema_version {version}, this one reads up to "
             f"{SCHEMA_VERSION}); update it, or move the file out of the folder"
         )
+    return row
+
+
+def read_row(line: bytes | str) -> "Rollout | dict[str, Any]":
+    """A line as a `Rollout` of ours, or as the object that another tool wrote. Raises `BadRow`, `FutureRow`."""
+    row = read_object(line)
+    if row.get("schema_version") is None:
+        return row
     try:
         return Rollout.model_validate(row)
     except ValidationError as error:

@@ -22,6 +22,7 @@ from connections_env.flags import UsageError
 from connections_env.play import Job
 from connections_env.pool import Tally, cannot_save, interrupts, play_all, rescue
 from connections_env.puzzles import Puzzle
+from connections_env.steps import nearest_folder
 from connections_env.terminal import notify
 
 RESULTS = Path(__file__).parent.parent / "generate_results"
@@ -34,25 +35,12 @@ _SECRET = re.compile(r"key|secret|password|auth|bearer|credential|token$", re.IG
 def results_folder(args: argparse.Namespace) -> Path:
     """The folder of `--results-dir`, known to be usable before anything is paid. Raises `UsageError`."""
     folder: Path = args.results_dir or (RESULTS / "offline" if args.offline else RESULTS)
-    nearest = _nearest(folder)
+    nearest = nearest_folder(folder)
     if not nearest.is_dir():
         raise UsageError(f"{nearest} is not a folder; choose another --results-dir")
     if not os.access(nearest, os.R_OK | os.X_OK):
         raise UsageError(f"cannot read {nearest}; mend its permissions or choose another --results-dir")
     return folder
-
-
-def check_writable(folder: Path) -> None:
-    """Raises `UsageError` where results could not be written after they were paid for."""
-    nearest = _nearest(folder)
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise UsageError(f"cannot write to {nearest}; mend its permissions or choose another folder")
-
-
-def _nearest(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists as far as can be seen."""
-    # os.path.exists, since Path.exists raises below a folder that cannot be entered.
-    return next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))  # noqa: PTH110
 
 
 def sampling_of(args: argparse.Namespace) -> dict[str, Any]:

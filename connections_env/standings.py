@@ -155,11 +155,10 @@ class Standings:
 
     def _enter(self, key: str, candidate: Candidate) -> None:
         best = self.by_puzzle.setdefault(key, [])
-        if candidate not in best:  # a copied file adds nothing
-            insort(best, candidate)
-            if len(best) > SPARES:
-                self._beyond_spares.add(key)
-                del best[SPARES:]
+        insort(best, candidate)
+        if len(best) > SPARES:
+            self._beyond_spares.add(key)
+            del best[SPARES:]
 
     def _facts(self, data: bytes) -> tuple[str | None, str, Facts, bool]:
         """Key (None: not of our ruleset), rollout id, facts, and whether the row can be replayed."""
@@ -179,6 +178,11 @@ class Standings:
         ours = rollout.info.ruleset == self.ruleset
         return key if ours else None, rollout.rollout_id, facts_of(rollout), bool(rollout.info.all_words)
 
+    @property
+    def torn(self) -> int:
+        """Last lines that were cut off when they were read."""
+        return len(self._torn)
+
     def others(self, puzzles: Iterable[Puzzle]) -> list[str]:
         """Keys of the puzzles in the files that are not among these."""
         known = {key for puzzle in puzzles for key in (puzzle.key, _id_key(puzzle.puzzle_id))}
@@ -193,7 +197,7 @@ class Standings:
     def drop(self, key: str, candidate: Candidate) -> None:
         """Forgets a candidate that turned out not to be what its row says."""
         self._dropped.add((candidate.path, candidate.offset))
-        self.by_puzzle[key] = [other for other in self.by_puzzle[key] if other != candidate]
+        self.by_puzzle[key] = [other for other in self.by_puzzle[key] if other is not candidate]
 
     def recall(self, keys: set[str]) -> set[str]:
         """Reads the files again for puzzles whose every spare was dropped; gives those that had more rollouts."""

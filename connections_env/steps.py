@@ -1,10 +1,9 @@
 """How a step reads what the step before it wrote, and leaves its own files whole or not at all."""
 
 import contextlib
-import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 from connections_env.examples import GoodRow, JobRow, RejectedRow, looks_like
 from connections_env.files import read_lines, shown
 from connections_env.flags import UsageError
-from connections_env.records import BadRow, first_problem, read_row
+from connections_env.records import BadRow, FutureRow, Rollout, first_problem, read_object
 
 MADE_BY = {
     "good_examples.jsonl": "filter_gameplay.py",
@@ -27,10 +26,10 @@ MADE_BY = {
 StepRow = TypeVar("StepRow", GoodRow, RejectedRow, JobRow)
 
 
-def check_input(path: Path) -> None:
+def check_input(path: Path, maker: str | None = None) -> None:
     """Raises `UsageError` for an input that is not there, naming the command that makes it."""
     if not path.is_file():
-        maker = MADE_BY.get(path.name)
+        maker = MADE_BY.get(path.name, maker)
         how = f"; make it with: uv run python {maker}" if maker else ""
         raise UsageError(f"no such file: {shown(path)}{how}")
 
@@ -40,8 +39,7 @@ def read_step(path: Path, kind: type[StepRow], report: Callable[[str], None]) ->
     expected = {"good": "a good example", "bad": "a bad example", "job": "a job"}[kind.model_fields["kind"].default]
     for line in read_lines(path):
         try:
-            read_row(line.data)  # newer versions and broken lines are told apart there
-            row = json.loads(line.data)
+            row = read_object(line.data)
             if row.get("kind") != kind.model_fields["kind"].default:
                 raise BadRow(f"expected {expected}, this looks like {looks_like(row)}")
             yield kind.model_validate(row)
@@ -49,6 +47,29 @@ def read_step(path: Path, kind: type[StepRow], report: Callable[[str], None]) ->
             report(f"{path.name}:{line.number}: {first_problem(error)}; skipped")
         except BadRow as error:
             report(f"{path.name}:{line.number}: {error}; skipped")
+        except FutureRow as error:
+            raise FutureRow(f"{path}:{line.number}: {error}") from None
+
+
+def check_writable(folder: Path) -> None:
+    """Raises `UsageError` where a folder is none or takes no files: before anything is paid for or done in vain."""
+    nearest = nearest_folder(folder)
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write to {nearest}; mend its permissions or choose another folder")
+
+
+def nearest_folder(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists as far as can be seen."""
+    # os.path.exists, since Path.exists raises below a folder that cannot be entered.
+    return next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))  # noqa: PTH110
+
+
+def write_rows(files: Mapping[Path, Iterable[Rollout]]) -> None:
+    """Replaces several files at once, so that they all stay as they were if one cannot be written."""
+    with contextlib.ExitStack() as stack:
+        for path, rows in files.items():
+            file = stack.enter_context(replacing(path))
+            file.writelines(row.to_line() + "\n" for row in rows)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import re
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,7 +12,6 @@ from connections_env.flags import UsageError
 from connections_env.vocabularies import (
     BadVocabulary,
     Vocabulary,
-    from_hub,
     from_tiktoken,
     from_tiktoken_file,
     from_tokenizer_json,
@@ -106,8 +106,23 @@ def _vocabulary(name: str) -> Vocabulary:
     if path.suffix == ".json":
         return from_tokenizer_json(path)
     if HUB_ID.fullmatch(name):
-        return from_hub(name)
+        return from_tokenizer_json(_from_hub(name))
     return from_tiktoken(name)
+
+
+def _from_hub(model_id: str) -> Path:
+    """The `tokenizer.json` of a hub model, from the hub client's cache or, where it is not there, from the hub."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        with suppress(LocalEntryNotFoundError):  # the cache first: without network the client retries for half a minute
+            return Path(huggingface_hub.hf_hub_download(model_id, "tokenizer.json", local_files_only=True))
+        return Path(huggingface_hub.hf_hub_download(model_id, "tokenizer.json"))
+    except LocalEntryNotFoundError:
+        raise BadVocabulary("the hub cannot be reached and no local snapshot has its tokenizer.json") from None
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise BadVocabulary(f"no tokenizer.json could be had from the hub ({type(error).__name__})") from None
 
 
 def render(messages: Sequence[Mapping[str, str]]) -> str:

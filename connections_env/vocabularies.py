@@ -6,12 +6,10 @@ library does, and only what lies between is normalised and encoded.
 """
 
 import base64
-import binascii
 import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +36,7 @@ QWEN3_SPECIAL = (
 # `except Exception`. A longer text is encoded in parts; each cut moves a count by a token or two.
 LONGEST = 100_000
 
+HIGHEST_RANK = 2**31  # tiktoken keeps ranks in 32 bits, and the control tokens come after them
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 # Of UTF-8: the others never occur, so a vocabulary may lack them.
 NEEDED_BYTES = frozenset(range(256)) - {0xC0, 0xC1, *range(0xF5, 0x100)}
@@ -91,32 +90,17 @@ def from_tiktoken_file(path: Path) -> Vocabulary:
     try:
         lines = [line.split() for line in path.read_bytes().splitlines() if line.strip()]
         ranks = {base64.b64decode(token, validate=True): int(rank) for token, rank in lines}
+        if any(not 0 <= rank < HIGHEST_RANK for rank in ranks.values()):
+            raise ValueError
     except OSError as error:
         raise BadVocabulary(f"{path.name} cannot be read ({error.strerror or type(error).__name__})") from None
-    except (ValueError, binascii.Error):
+    except ValueError:
         raise BadVocabulary("a line is not a token in base64 and its rank") from None
     if len(set(ranks.values())) != len(lines):
         raise BadVocabulary("a token or a rank occurs twice")
     _has_all_bytes(ranks)
-    encode = _encoder(ranks, [QWEN_SPLIT], "NFC")
-    return Vocabulary(encode, {token: max(ranks.values()) + 1 + nth for nth, token in enumerate(QWEN3_SPECIAL)}, {})
-
-
-def from_hub(model_id: str) -> Vocabulary:
-    """The `tokenizer.json` of a hub model, from the hub client's cache or, where it is not there, from the hub."""
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        with suppress(LocalEntryNotFoundError):  # the cache first: without network the client retries for half a minute
-            found = huggingface_hub.hf_hub_download(model_id, "tokenizer.json", local_files_only=True)
-            return from_tokenizer_json(Path(found))
-        path = huggingface_hub.hf_hub_download(model_id, "tokenizer.json")
-    except LocalEntryNotFoundError:
-        raise BadVocabulary("the hub cannot be reached and no local snapshot has its tokenizer.json") from None
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise BadVocabulary(f"no tokenizer.json could be had from the hub ({type(error).__name__})") from None
-    return from_tokenizer_json(Path(path))
+    special = {token: number for number, token in enumerate(QWEN3_SPECIAL, max(ranks.values()) + 1)}
+    return Vocabulary(_encoder(ranks, [QWEN_SPLIT], "NFC"), special, {})
 
 
 def from_tokenizer_json(path: Path) -> Vocabulary:
@@ -134,7 +118,9 @@ def from_tokenizer_json(path: Path) -> Vocabulary:
         raise BadVocabulary("it is not JSON") from None
     try:
         return _read_tokenizer_json(content)
-    except (LookupError, TypeError, AttributeError):
+    except BadVocabulary:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError):
         raise BadVocabulary("it is JSON, but not as the tokenizers library writes it") from None
 
 
@@ -146,7 +132,7 @@ def _read_tokenizer_json(content: dict[str, Any]) -> Vocabulary:
     if model.get("byte_fallback") or model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
         raise BadVocabulary("its BPE is over characters, not over bytes")
     splits = list(_splits(content.get("pre_tokenizer")))
-    if not splits or splits.pop() is not BYTES:
+    if not splits or splits.pop() is not BYTES or BYTES in splits:
         raise BadVocabulary("its pre-tokenizer does not end in ByteLevel: it is no byte-level BPE")
     ranks, ids = _ranks(model["vocab"], model["merges"])
     added = content.get("added_tokens") or []

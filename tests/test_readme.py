@@ -1,5 +1,6 @@
 """The README is true: its commands run, its output is what they print, its flags are those of --help."""
 
+import importlib
 import json
 import re
 import shlex
@@ -10,18 +11,14 @@ from pathlib import Path
 
 import pytest
 
-import generate_rollouts
-import iterative_generate
 from connections_env import simulated
 from connections_env.records import Rollout
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PARSERS = {
-    "iterative_generate.py": iterative_generate.parse_args,
-    "generate_rollouts.py": generate_rollouts.parse_args,
-    "-m connections_env.simulated": simulated.parse_args,
-}
+SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
+PARSERS = {name: importlib.import_module(name.removesuffix(".py")).parse_args for name in SCRIPTS}
+PARSERS["-m connections_env.simulated"] = simulated.parse_args
 TIMES = re.compile(r"[\d.]+ s$", re.MULTILINE)
 
 
@@ -69,10 +66,18 @@ def test_a_second_run_goes_on_from_the_first(clone):
     assert run(command, clone).stdout.startswith("Loop 1: 23 Good, 1 Bad\n")
 
 
-@pytest.mark.parametrize("command", [c for c in commands() if "--offline" in c])
-def test_every_offline_command_runs(command, clone):
-    done = run(command, clone)
-    assert done.returncode == 0, done.stderr
+def test_the_steps_by_hand_run_one_after_the_other_and_agree_with_the_export(clone):
+    walk = next(block for block in blocks("console") if "collate.py" in block).splitlines()
+    for command in [*walk, next(f"$ {c}" for c in commands() if "--export" in c)]:
+        done = run(command.removeprefix("$ "), clone)
+        assert done.returncode == 0, done.stderr
+        if "collate.py" in command:
+            by_hand = ids(clone / "sft_examples.jsonl")
+    assert by_hand == ids(clone / "sft_examples.jsonl") != set()
+
+
+def ids(path):
+    return {json.loads(line)["puzzle_id"] for line in path.read_text(encoding="utf-8").splitlines()}
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("uv run python")])
@@ -98,7 +103,7 @@ def documented_flags():
 
 
 def test_documented_flags_are_exactly_those_of_help():
-    known = flags_of("iterative_generate.py") | flags_of("generate_rollouts.py")
+    known = set().union(*map(flags_of, SCRIPTS))
     assert documented_flags() == known - {"-h", "--help"}
 
 

@@ -1,0 +1,605 @@
+"""Step 6: checks every good game once more and writes the dataset, one row a puzzle.
+
+Reads good_examples_reduced.jsonl and doctored_gameplay_reduced.jsonl. Writes sft_examples.jsonl, and beside it
+sft_rejects.jsonl (what was refused, and why) and rerun_puzzles.txt (puzzles still without a row). Drops rows that the
+game itself would not have produced, that are over a token limit or held out, and all but the best row of a puzzle.
+
+    uv run python collate.py
+    uv run python collate.py good_examples.jsonl --exclude my_test_puzzles.jsonl --strict
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import ValidationError
+
+from connections_env.command import exit_status
+from connections_env.examples import GoodRow, Place, SftRow, canonical_row, looks_like
+from connections_env.files import line_at, read_lines, results_number, shown
+from connections_env.flags import UsageError, add_flags, command_parser
+from connections_env.foreign import rollout_of
+from connections_env.game import GameState
+from connections_env.parsing import Asked, Reply, canonical, read_guess, read_themes, reasoning_of, unfit_reason
+from connections_env.play import Disagrees, Job, make_rollout, replay_replies, replay_rollout
+from connections_env.puzzles import Puzzle
+from connections_env.quality import Rank, facts_of, rank, rejection
+from connections_env.records import BadRow, FutureRow, GuessRow, Message, Rollout, first_problem, history_of, read_row
+from connections_env.rewards import reward
+from connections_env.sources import SourceError, load_puzzles, other_splits
+from connections_env.steps import check_input, replacing
+from connections_env.tables import distribution_table, reasons_table, share
+from connections_env.terminal import Reporter, notify
+from connections_env.tokens import Counts, Limits, Tokenizer, count_game, limits_of, load_tokenizer
+
+INPUTS = ("good_examples_reduced.jsonl", "doctored_gameplay_reduced.jsonl")
+OUTPUT, REJECTS, RERUN = "sft_examples.jsonl", "sft_rejects.jsonl", "rerun_puzzles.txt"
+Format = Literal["trl", "messages"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+# Loaders take strings like 2024-01-05 for dates unless something stands before them.
+ID_PREFIX = "puzzle-"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row of an input, and where it lies."""
+
+    row: GoodRow
+    place: str
+    nth: int
+    """Of all lines of all inputs."""
+    faults: tuple[str, ...] = ()
+    """Problems of the line that reading it into a row would hide."""
+
+    @property
+    def key(self) -> str:
+        """The same for rows of the same board."""
+        puzzle = self.row.puzzle
+        return puzzle.key if puzzle else self.row.info.puzzle_id
+
+    @property
+    def rank(self) -> Rank:
+        return rank(facts_of(self.row), kept=0)
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A line of `sft_rejects.jsonl`. Ids are None where the line does not tell them."""
+
+    place: str
+    puzzle_id: str | None
+    rollout_id: str | None
+    reasons: list[str]
+    """Each `reason: detail`; the first one is the one that is counted."""
+
+    @property
+    def reason(self) -> str:
+        return self.reasons[0].partition(": ")[0]
+
+
+@dataclass
+class HeldOut:
+    """Puzzles that no row may be of: board -> where it comes from, and ids that were listed without their boards."""
+
+    boards: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def where(self, row: GoodRow) -> str | None:
+        """The source that holds a row's puzzle out, whatever the order and case of its items."""
+        puzzle = row.puzzle
+        return (puzzle and self.boards.get(puzzle.key)) or self.ids.get(_bare(row.info.puzzle_id))
+
+
+def _bare(puzzle_id: str) -> str:
+    """An id as its source writes it."""
+    return puzzle_id.removeprefix(ID_PREFIX)
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a row has to meet beyond being a game that the environment would have produced."""
+
+    tokenizer: Tokenizer
+    limits: Limits
+    held_out: HeldOut = field(default_factory=HeldOut)
+    refuse_simulated: bool = False
+
+
+@dataclass
+class Outcome:
+    """What became of the rows of the inputs: `read` is `accepted - spares_used + better_in + rejects of rows`."""
+
+    read: int = 0
+    rows: list[SftRow] = field(default_factory=list)
+    better_in: int = 0
+    """Rows of puzzles of which a better row is in the dataset."""
+    rejects: list[Reject] = field(default_factory=list)
+    """Rows of the inputs that were refused."""
+    spare_rejects: list[Reject] = field(default_factory=list)
+    """Other rollouts of their puzzles, looked up in results files, that were refused too."""
+    spares_used: int = 0
+    without_row: list[str] = field(default_factory=list)
+    """Ids of the puzzles that another game could still bring in."""
+    held_out: HeldOut = field(default_factory=HeldOut)
+
+    @property
+    def accepted(self) -> int:
+        return len(self.rows)
+
+
+# Reading the inputs
+
+
+def read_candidates(inputs: Iterable[Path], outcome: Outcome, report: Callable[[str], None]) -> Iterator[Candidate]:
+    """The good games in the inputs; lines that are none are rejects. Raises `FutureRow` with the place."""
+    for path in inputs:
+        for line in read_lines(path):
+            place = f"{shown(path)}:{line.number}"
+            outcome.read += 1
+            try:
+                row, faults = read_good(line.data)
+            except FutureRow as error:
+                raise FutureRow(f"{place}: {error}") from None
+            except BadRow as error:
+                report(f"{place}: {error}; skipped")
+                outcome.rejects.append(Reject(place, *_labels(line.data), [f"unreadable: {error}"]))
+                continue
+            yield Candidate(row, place, outcome.read, faults)
+
+
+def read_good(data: bytes) -> tuple[GoodRow, tuple[str, ...]]:
+    """A line as a good example, and the keys of its messages that are not theirs. Raises `BadRow`, `FutureRow`."""
+    read_row(data)  # newer versions and broken lines are told apart there
+    raw = json.loads(data)
+    if raw.get("kind") != "good":
+        raise BadRow(f"expected a good example, this looks like {looks_like(raw)}")
+    try:
+        row = GoodRow.model_validate(raw)
+    except ValidationError as error:
+        raise BadRow(first_problem(error)) from None
+    extra = {key for message in (*raw["prompt"], *raw["completion"]) for key in message} - {"role", "content"}
+    return row, tuple(f"extra key: a message has {key!r} beside role and content" for key in sorted(extra))
+
+
+def _labels(data: bytes) -> tuple[str | None, str | None]:
+    """Puzzle id and rollout id of a line that is no good example, as far as it tells them."""
+    try:
+        raw = json.loads(data)
+        named = raw["info"]["puzzle_id"], raw["rollout_id"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return None, None
+    return named if all(isinstance(name, str) for name in named) else (None, None)
+
+
+def spare_row(place: Place, key: str) -> GoodRow:
+    """Another good rollout of a puzzle, from a results file. Raises `BadRow`, `FutureRow`, `Disagrees`, OSError."""
+    rollout = rollout_of(line_at(Path(place.file), place.offset))
+    puzzle = rollout.puzzle
+    if puzzle is None or puzzle.key != key:
+        raise BadRow("a row of another puzzle lies there now")
+    if why := rejection(facts_of(rollout)):
+        raise BadRow(f"it is not good: {why}")
+    return canonical_row(rollout)
+
+
+# What is wrong with a row
+
+
+def problems(row: GoodRow, need: Requirements) -> list[str]:
+    """Why a row may not enter the dataset, each as `reason: detail`; empty if it may.
+
+    The row is taken at its text: its replies are played on its board again, and every message, verdict and figure in
+    it must be the one that comes of that.
+    """
+    found = []
+    if where := need.held_out.where(row):
+        found.append(f"held out: its puzzle is in {where}")
+    if need.refuse_simulated and row.simulated:
+        found.append("simulated: not played by a model, and other rows are; --allow-simulated takes both")
+    if (puzzle := row.puzzle) is None:
+        return [*found, "no board: its board cannot be played"]
+    over = need.limits.over(tokens_of(row, need.tokenizer), len(puzzle.items))
+    return [
+        *found,
+        *message_problems(row, puzzle),
+        *replay_problems(row, puzzle),
+        *(f"over a token limit: {what}" for what in over),
+    ]
+
+
+def message_problems(row: GoodRow, puzzle: Puzzle) -> Iterator[str]:
+    """What a chat template would stumble over."""
+    roles = [message.role for message in row.completion]
+    if [message.role for message in row.prompt] != ["system", "user"]:
+        yield "roles: a prompt is a system and a user message"
+    if roles != ["user" if nth % 2 else "assistant" for nth in range(len(roles))]:
+        yield "roles: a completion starts with assistant and alternates with user"
+    elif roles[-1:] != ["assistant"]:
+        yield "no last reply: a completion ends with assistant"
+    for nth, message in enumerate((*row.prompt, *row.completion), 1):
+        if not message.content.strip():
+            yield f"empty message: message {nth}"
+        if message.reasoning_content is not None:
+            yield f"extra key: message {nth} has reasoning beside its content"
+        if message.role != "assistant" and unfit_reason(Reply(message.content), puzzle) == "control_tokens":
+            yield f"control tokens: message {nth}"
+
+
+def replay_problems(row: GoodRow, puzzle: Puzzle) -> Iterator[str]:
+    """Where a row is not what playing its replies on its board gives."""
+    replies = row.replies
+    states = replay_replies(puzzle, row.ruleset, replies)
+    ended = states[-1].complete_reason or "unfinished"
+    game = make_rollout(Job(row.rollout_id, puzzle, row.ruleset), states, replies, ended)
+
+    for nth, (state, reply) in enumerate(zip(states, replies, strict=False), 1):
+        if why := reply_problem(reply, state):
+            yield f"{why} (reply {nth})"
+    if _contents(row.prompt) != _contents(game.prompt):
+        yield "prompt differs: the rules and the board are not as the game opens on this board"
+    for nth, (recorded, played) in enumerate(zip_longest(row.guess_history, game.guess_history), 1):
+        if recorded != played:
+            yield f"history differs: guess {nth} is recorded as {_verdict(recorded)}, replayed as {_verdict(played)}"
+            break
+    told, due = (_contents(m for m in one.completion if m.role == "user") for one in (row, game))
+    for nth, (said, should_be) in enumerate(zip_longest(told, due), 1):
+        if said != should_be:
+            yield f"feedback differs: after reply {nth}, {_first_difference(should_be, said)}"
+            break
+    if len(replies) >= len(states):
+        yield f"goes on after its end: {len(replies)} replies, the game ends with reply {len(states) - 1}"
+    if not math.isclose(row.reward, game.reward, abs_tol=1e-6):
+        yield f"outcome differs: reward recorded as {row.reward:g}, replayed as {game.reward:g}"
+    if row.complete_reason != ended:
+        yield f"outcome differs: recorded as {row.complete_reason}, replayed as {ended}"
+    if row.themes != game.themes:
+        yield "outcome differs: other themes are recorded than its replies name"
+    if why := rejection(facts_of(game)):
+        yield f"{why}: the game that its replies make is not a good one"
+    if row.reply_unfit != game.reply_unfit and len(replies) < len(states):
+        yield "outcome differs: other replies are recorded as fit for training than are"
+
+
+def reply_problem(reply: Reply, state: GameState) -> str | None:
+    """Why a reply is not exactly in canonical form for the question it answers, or None."""
+    asked: Asked = "themes" if state.asks_themes else "guess"
+    words = read_themes(reply.content) if state.asks_themes else read_guess(reply.content, state.puzzle).words
+    reasoning = reasoning_of(Reply(reply.content), asked)
+    if (blocks := (reply.content.count("<think>"), reply.content.count("</think>"))) != (1, 1):
+        return f"think blocks: opened {blocks[0]} and closed {blocks[1]} times"
+    if not reasoning:
+        return "empty reasoning: nothing in the think block"
+    return None if reply.content == canonical(reasoning, words, asked) else f"not canonical: the {asked} or its layout"
+
+
+def tokens_of(row: Rollout, tokenizer: Tokenizer) -> Counts:
+    return count_game(exported(row.prompt), exported(row.completion), tokenizer)
+
+
+def exported(messages: Iterable[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def _contents(messages: Iterable[Message]) -> list[str]:
+    return [message.content for message in messages]
+
+
+def _verdict(guess: GuessRow | None) -> str:
+    return f"{guess.status} {', '.join(guess.words)}" if guess else "none"
+
+
+def _first_difference(due: str | None, said: str | None) -> str:
+    """The first line in which two messages differ, None being no message at all."""
+    if due is None or said is None:
+        return "the game says nothing more" if due is None else "what the game says is missing"
+    lines = zip_longest(due.split("\n"), said.split("\n"))
+    should_be, is_now = next((one, other) for one, other in lines if one != other)
+    return f"the game says {should_be!r:.80}, not {is_now!r:.80}"
+
+
+# Choosing and building rows
+
+
+def choose(group: Sequence[Candidate], need: Requirements, outcome: Outcome) -> tuple[int, GoodRow] | None:
+    """The best row of a puzzle that holds, and its place in the order; None if neither its rows nor their spares do."""
+    ordered = sorted(group, key=lambda candidate: (candidate.rank, candidate.nth))
+    for passed, candidate in enumerate(ordered):
+        if found := [*candidate.faults, *problems(candidate.row, need)]:
+            info = candidate.row.info
+            outcome.rejects.append(Reject(candidate.place, info.puzzle_id, candidate.row.rollout_id, found))
+        else:
+            outcome.better_in += len(ordered) - passed - 1
+            return candidate.nth, candidate.row
+    if need.held_out.where(ordered[0].row):
+        return None  # and so are its spares
+    for place in dict.fromkeys(place for candidate in ordered for place in candidate.row.spares):
+        spare = None
+        try:
+            spare = spare_row(place, ordered[0].key)
+            found = problems(spare, need)
+        except (BadRow, FutureRow, Disagrees, OSError) as error:
+            found = [f"spare cannot be used: {error}"]
+        if spare and not found:
+            outcome.spares_used += 1
+            return ordered[0].nth, spare
+        puzzle_id = ordered[0].row.info.puzzle_id
+        where = f"{place.file}, byte {place.offset}"
+        rollout_id = spare.rollout_id if spare else None
+        outcome.spare_rejects.append(Reject(where, puzzle_id, rollout_id, found))
+    return None
+
+
+def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
+    """The dataset's row of a game; history and figures come from its replay. Raises `Disagrees`."""
+    _, states = replay_rollout(row)
+    end, counts = states[-1], tokens_of(row, tokenizer)
+    right = sum(turn.status == "correct" for turn in end.player_turns)
+    in_prompt = counts.sequence - counts.completion
+    return SftRow(
+        puzzle_id=ID_PREFIX + _bare(row.info.puzzle_id),
+        prompt=exported(row.prompt),
+        completion=exported(row.completion),
+        reward=reward(end),
+        accuracy=right / len(end.player_turns),
+        guess_history=history_of(end),
+        categories=row.info.categories,
+        doctored=row.doctored,
+        doctoring_type="gameplay" if row.doctored else "none",
+        complete_reason=row.complete_reason,
+        rollout_id=row.rollout_id,
+        source=row.info.source,
+        model=row.model,
+        simulated=row.simulated,
+        resumed_turns=row.resumed_from.turns if row.resumed_from else 0,
+        reduced=row.reduced,
+        reducer_model=row.reducer_model or "",
+        tokens_before=counts.sequence if row.tokens_before is None else row.tokens_before + in_prompt,
+        num_turns=len(row.replies),
+        num_tokens=counts.sequence,
+        max_reply_tokens=max(counts.replies),
+        tokenizer=tokenizer.name,
+    )
+
+
+def sft_line(row: SftRow, layout: Format) -> str:
+    """A row as it is written; `messages` has one list in place of prompt and completion."""
+    columns: dict[str, Any] = row.model_dump()
+    if layout == "messages":
+        messages = columns.pop("prompt") + columns.pop("completion")
+        columns = {"puzzle_id": columns.pop("puzzle_id"), "messages": messages, **columns}
+    return json.dumps(columns, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+# Held-out puzzles
+
+
+def hold_out(held: HeldOut, what: str) -> None:
+    """Adds the puzzles of a source, of `source:split`, or of a .txt file of ids. Raises `UsageError`, `SourceError`."""
+    path = Path(what)
+    if path.suffix == ".txt":
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read {what}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+        held.ids |= {_bare(line.strip()): what for line in lines if line.strip()}
+        return
+    source, colon, split = ("", "", "") if path.exists() else what.rpartition(":")
+    puzzles = load_puzzles(source, split) if colon else load_puzzles(what)
+    held.boards |= {puzzle.key: what for puzzle in puzzles.puzzles}
+
+
+def hold_out_other_splits(held: HeldOut, rows: Iterable[Rollout], report: Callable[[str], None]) -> None:
+    """Adds the splits that the rows' sources have beside the one that most of their rows are from.
+
+    Hub datasets are looked at on this machine only; what is not there is reported, a line a source.
+    """
+    splits: dict[str, Counter[str]] = {}
+    for row in rows:
+        splits.setdefault(row.info.source, Counter()).update([row.info.split] if row.info.split else [])
+    if splits.pop("", None) is not None:
+        report("some rows name no source, so nothing but --exclude holds puzzles out for them")
+    for source, counted in splits.items():
+        try:
+            for split in other_splits(source, max(counted, key=lambda name: counted[name], default="")):
+                puzzles = load_puzzles(source, split, local_only=True).puzzles
+                held.boards |= {puzzle.key: f"{source}:{split}" for puzzle in puzzles}
+        except SourceError as error:
+            report(f"the other splits of {source} are not held out: {error}")
+
+
+# The step
+
+
+def run(
+    inputs: Sequence[Path],
+    output: Path,
+    *,
+    tokenizer: Tokenizer,
+    limits: Limits,
+    exclude: Iterable[str] = (),
+    default_exclude: bool = True,
+    allow_simulated: bool = False,
+    layout: Format = "trl",
+    report: Callable[[str], None] = notify,
+) -> Outcome:
+    """Writes the dataset, and the rejects and the puzzles without a row beside it.
+
+    Without a single row `output` stays as it was. Raises `UsageError`, `SourceError`, `FutureRow`, OSError.
+    """
+    if results_number(output) is not None or output.resolve() in {path.resolve() for path in inputs}:
+        raise UsageError(f"{shown(output)} would be replaced; choose another output")
+    outcome, held_out = Outcome(), HeldOut()
+    for what in exclude:
+        hold_out(held_out, what)
+    candidates = list(read_candidates(inputs, outcome, report))
+    if default_exclude:
+        hold_out_other_splits(held_out, (candidate.row for candidate in candidates), notify)
+    real = any(not candidate.row.simulated for candidate in candidates)
+    need = Requirements(tokenizer, limits, held_out, refuse_simulated=real and not allow_simulated)
+    outcome.held_out = held_out
+
+    by_puzzle: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_puzzle.setdefault(candidate.key, []).append(candidate)
+    chosen = []
+    without_row = [reject.puzzle_id for reject in outcome.rejects if reject.puzzle_id]  # of lines that are no row
+    known = {candidate.row.info.puzzle_id for candidate in candidates}
+    outcome.without_row = [puzzle_id for puzzle_id in dict.fromkeys(without_row) if puzzle_id not in known]
+    for group in by_puzzle.values():
+        if found := choose(group, need, outcome):
+            chosen.append(found)
+        elif not held_out.where(group[0].row):
+            outcome.without_row.append(group[0].row.info.puzzle_id)
+    outcome.rows = [build_row(row, tokenizer) for _, row in sorted(chosen, key=lambda one: one[0])]
+
+    with replacing(output.with_name(REJECTS)) as file:
+        for reject in (*outcome.rejects, *outcome.spare_rejects):
+            file.write(json.dumps(vars(reject), ensure_ascii=False) + "\n")
+    with replacing(output.with_name(RERUN)) as file:
+        file.writelines(f"{puzzle_id}\n" for puzzle_id in outcome.without_row)
+    if outcome.rows:
+        with replacing(output) as file:
+            file.writelines(sft_line(row, layout) for row in outcome.rows)
+    return outcome
+
+
+def summary(outcome: Outcome, output: Path) -> str:
+    """What became of the rows, and what is in the dataset."""
+    rows, rejects = outcome.rows, outcome.rejects + outcome.spare_rejects
+    became = Counter(
+        {"accepted": len(rows) - outcome.spares_used, "a better row of the puzzle is in": outcome.better_in}
+    )
+    became.update(f"rejected, {reject.reason}" for reject in outcome.rejects)
+    parts = [
+        f"rows read: {outcome.read}, examples written: {len(rows)} -> {shown(output)}"
+        if rows
+        else f"rows read: {outcome.read}, none fit for the dataset; {shown(output)} was not written",
+        reasons_table(became, outcome.read),
+        _notes(outcome, output, rejects),
+    ]
+    if rows:
+        perfect = sum(row.accuracy == 1 for row in rows)
+        kinds = Counter(f"doctoring type {row.doctoring_type}" for row in rows)
+        parts += [
+            f"{reasons_table(kinds, len(rows))}\n  perfect games: {share(perfect, len(rows))}",
+            distribution_table(
+                {
+                    "reward": [row.reward for row in rows],
+                    "accuracy": [row.accuracy for row in rows],
+                    "turns": [row.num_turns for row in rows],
+                    "longest reply, tokens": [row.max_reply_tokens for row in rows],
+                    "total tokens": [row.num_tokens for row in rows],
+                }
+            ),
+        ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _notes(outcome: Outcome, output: Path, rejects: Sequence[Reject]) -> str:
+    simulated = sum(row.simulated for row in outcome.rows)
+    notes = []
+    if simulated:
+        who = "all examples" if simulated == outcome.accepted else f"{simulated} of {outcome.accepted} examples"
+        notes.append(f"simulated, played by no model: {who}; for trying things out")
+    if outcome.spares_used or outcome.spare_rejects:
+        tried = outcome.spares_used + len(outcome.spare_rejects)
+        notes.append(f"other rollouts tried where no row of a puzzle held: {tried}, {outcome.spares_used} accepted")
+    if held := Counter([*outcome.held_out.boards.values(), *outcome.held_out.ids.values()]):
+        notes.append("held out: " + ", ".join(f"{count} of {name}" for name, count in held.items()))
+    if rejects:
+        notes.append(f"rejects, with all their reasons: {len(rejects)} -> {shown(output.with_name(REJECTS))}")
+    if outcome.without_row:
+        where = f"{shown(output.with_name(RERUN))}, for generate_rollouts.py --puzzle-ids-file"
+        notes.append(f"puzzles without a row: {len(outcome.without_row)} -> {where}")
+    return "\n".join(notes)
+
+
+def existing_inputs(given: list[Path], folder: Path) -> list[Path]:
+    """The inputs, known to be there; without any given, those that step 5 writes. Raises `UsageError`."""
+    for path in given:
+        check_input(path)
+    if given:
+        return given
+    found = []
+    for path in (folder / name for name in INPUTS):
+        unreduced = path.with_name(path.name.replace("_reduced", ""))
+        if path.is_file():
+            found.append(path)
+        elif unreduced.is_file():
+            raise UsageError(
+                f"no such file: {shown(path)}, but {shown(unreduced)} is there; reduce it with: uv run python "
+                f"reduce_tokens.py, or give it as it is: uv run python collate.py {shown(unreduced)}"
+            )
+        elif found:
+            notify(f"no {shown(path)}: no doctored games, going on with {shown(found[0])} alone")
+        else:
+            check_input(path)
+    return found
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = command_parser(__doc__)
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        type=Path,
+        metavar="GOOD",
+        help=f"good games; default {' and '.join(INPUTS)} in --output-dir",
+    )
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="hold out these puzzles: a file, a dataset id, builtin, any of them with :SPLIT, or a .txt file of ids; "
+        "may be given more than once",
+    )
+    parser.add_argument(
+        "--no-default-exclude", action="store_true", help="do not hold out the other splits of the rows' own sources"
+    )
+    parser.add_argument("--allow-simulated", action="store_true", help="take simulated games beside real ones")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="trl",
+        help="trl: prompt and completion (default); messages: one list of messages",
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if any row was rejected")
+    parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be read")
+    add_flags(parser, "files", "tokens")
+    return parser.parse_args(argv)
+
+
+def _collate(args: argparse.Namespace) -> int:
+    inputs, output = existing_inputs(args.inputs, args.output_dir), args.output_dir / OUTPUT
+    report = Reporter(args.verbose)
+    outcome = run(
+        inputs,
+        output,
+        tokenizer=load_tokenizer(args.tokenizer),
+        limits=limits_of(args),
+        exclude=args.exclude,
+        default_exclude=not args.no_default_exclude,
+        allow_simulated=args.allow_simulated,
+        layout=args.format,
+        report=report,
+    )
+    report.finish()
+    print(summary(outcome, output))
+    return 1 if not outcome.rows or (args.strict and outcome.rejects) else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    return exit_status(lambda: _collate(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
