@@ -10,12 +10,10 @@ game itself would not have produced, that are over a token limit or held out, an
 
 import argparse
 import json
-import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,25 +24,29 @@ from connections_env.examples import GoodRow, Place, SftRow, canonical_row, look
 from connections_env.files import line_at, read_lines, results_number, shown
 from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.foreign import rollout_of
-from connections_env.game import GameState
-from connections_env.parsing import Asked, Reply, canonical, read_guess, read_themes, reasoning_of, unfit_reason
-from connections_env.play import Disagrees, Job, make_rollout, replay_replies, replay_rollout
-from connections_env.puzzles import Puzzle
+from connections_env.play import Disagrees, replay_rollout
 from connections_env.quality import Rank, facts_of, rank, rejection
-from connections_env.records import BadRow, FutureRow, GuessRow, Message, Rollout, first_problem, history_of, read_row
+from connections_env.records import BadRow, FutureRow, Rollout, first_problem, history_of, read_row
 from connections_env.rewards import reward
 from connections_env.sources import SourceError, load_puzzles, other_splits
 from connections_env.steps import check_input, replacing
 from connections_env.tables import distribution_table, reasons_table, share
 from connections_env.terminal import Reporter, notify
-from connections_env.tokens import Counts, Limits, Tokenizer, count_game, limits_of, load_tokenizer
+from connections_env.tokens import Limits, Tokenizer, limits_of, load_tokenizer
+from connections_env.validation import (
+    ID_PREFIX,
+    HeldOut,
+    Requirements,
+    bare_id,
+    exported,
+    problems,
+    tokens_of,
+)
 
 INPUTS = ("good_examples_reduced.jsonl", "doctored_gameplay_reduced.jsonl")
 OUTPUT, REJECTS, RERUN = "sft_examples.jsonl", "sft_rejects.jsonl", "rerun_puzzles.txt"
 Format = Literal["trl", "messages"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-# Loaders take strings like 2024-01-05 for dates unless something stands before them.
-ID_PREFIX = "puzzle-"
 
 
 @dataclass(frozen=True)
@@ -82,34 +84,6 @@ class Reject:
     @property
     def reason(self) -> str:
         return self.reasons[0].partition(": ")[0]
-
-
-@dataclass
-class HeldOut:
-    """Puzzles that no row may be of: board -> where it comes from, and ids that were listed without their boards."""
-
-    boards: dict[str, str] = field(default_factory=dict)
-    ids: dict[str, str] = field(default_factory=dict)
-
-    def where(self, row: GoodRow) -> str | None:
-        """The source that holds a row's puzzle out, whatever the order and case of its items."""
-        puzzle = row.puzzle
-        return (puzzle and self.boards.get(puzzle.key)) or self.ids.get(_bare(row.info.puzzle_id))
-
-
-def _bare(puzzle_id: str) -> str:
-    """An id as its source writes it."""
-    return puzzle_id.removeprefix(ID_PREFIX)
-
-
-@dataclass(frozen=True)
-class Requirements:
-    """What a row has to meet beyond being a game that the environment would have produced."""
-
-    tokenizer: Tokenizer
-    limits: Limits
-    held_out: HeldOut = field(default_factory=HeldOut)
-    refuse_simulated: bool = False
 
 
 @dataclass
@@ -189,121 +163,6 @@ def spare_row(place: Place, key: str) -> GoodRow:
     return canonical_row(rollout)
 
 
-# What is wrong with a row
-
-
-def problems(row: GoodRow, need: Requirements) -> list[str]:
-    """Why a row may not enter the dataset, each as `reason: detail`; empty if it may.
-
-    The row is taken at its text: its replies are played on its board again, and every message, verdict and figure in
-    it must be the one that comes of that.
-    """
-    found = []
-    if where := need.held_out.where(row):
-        found.append(f"held out: its puzzle is in {where}")
-    if need.refuse_simulated and row.simulated:
-        found.append("simulated: not played by a model, and other rows are; --allow-simulated takes both")
-    if (puzzle := row.puzzle) is None:
-        return [*found, "no board: its board cannot be played"]
-    over = need.limits.over(tokens_of(row, need.tokenizer), len(puzzle.items))
-    return [
-        *found,
-        *message_problems(row, puzzle),
-        *replay_problems(row, puzzle),
-        *(f"over a token limit: {what}" for what in over),
-    ]
-
-
-def message_problems(row: GoodRow, puzzle: Puzzle) -> Iterator[str]:
-    """What a chat template would stumble over."""
-    roles = [message.role for message in row.completion]
-    if [message.role for message in row.prompt] != ["system", "user"]:
-        yield "roles: a prompt is a system and a user message"
-    if roles != ["user" if nth % 2 else "assistant" for nth in range(len(roles))]:
-        yield "roles: a completion starts with assistant and alternates with user"
-    elif roles[-1:] != ["assistant"]:
-        yield "no last reply: a completion ends with assistant"
-    for nth, message in enumerate((*row.prompt, *row.completion), 1):
-        if not message.content.strip():
-            yield f"empty message: message {nth}"
-        if message.reasoning_content is not None:
-            yield f"extra key: message {nth} has reasoning beside its content"
-        if message.role != "assistant" and unfit_reason(Reply(message.content), puzzle) == "control_tokens":
-            yield f"control tokens: message {nth}"
-
-
-def replay_problems(row: GoodRow, puzzle: Puzzle) -> Iterator[str]:
-    """Where a row is not what playing its replies on its board gives."""
-    replies = row.replies
-    states = replay_replies(puzzle, row.ruleset, replies)
-    ended = states[-1].complete_reason or "unfinished"
-    game = make_rollout(Job(row.rollout_id, puzzle, row.ruleset), states, replies, ended)
-
-    for nth, (state, reply) in enumerate(zip(states, replies, strict=False), 1):
-        if why := reply_problem(reply, state):
-            yield f"{why} (reply {nth})"
-    if _contents(row.prompt) != _contents(game.prompt):
-        yield "prompt differs: the rules and the board are not as the game opens on this board"
-    for nth, (recorded, played) in enumerate(zip_longest(row.guess_history, game.guess_history), 1):
-        if recorded != played:
-            yield f"history differs: guess {nth} is recorded as {_verdict(recorded)}, replayed as {_verdict(played)}"
-            break
-    told, due = (_contents(m for m in one.completion if m.role == "user") for one in (row, game))
-    for nth, (said, should_be) in enumerate(zip_longest(told, due), 1):
-        if said != should_be:
-            yield f"feedback differs: after reply {nth}, {_first_difference(should_be, said)}"
-            break
-    if len(replies) >= len(states):
-        yield f"goes on after its end: {len(replies)} replies, the game ends with reply {len(states) - 1}"
-    if not math.isclose(row.reward, game.reward, abs_tol=1e-6):
-        yield f"outcome differs: reward recorded as {row.reward:g}, replayed as {game.reward:g}"
-    if row.complete_reason != ended:
-        yield f"outcome differs: recorded as {row.complete_reason}, replayed as {ended}"
-    if row.themes != game.themes:
-        yield "outcome differs: other themes are recorded than its replies name"
-    if why := rejection(facts_of(game)):
-        yield f"{why}: the game that its replies make is not a good one"
-    if row.reply_unfit != game.reply_unfit and len(replies) < len(states):
-        yield "outcome differs: other replies are recorded as fit for training than are"
-
-
-def reply_problem(reply: Reply, state: GameState) -> str | None:
-    """Why a reply is not exactly in canonical form for the question it answers, or None."""
-    asked: Asked = "themes" if state.asks_themes else "guess"
-    words = read_themes(reply.content) if state.asks_themes else read_guess(reply.content, state.puzzle).words
-    reasoning = reasoning_of(Reply(reply.content), asked)
-    if (blocks := (reply.content.count("<think>"), reply.content.count("</think>"))) != (1, 1):
-        return f"think blocks: opened {blocks[0]} and closed {blocks[1]} times"
-    if not reasoning:
-        return "empty reasoning: nothing in the think block"
-    return None if reply.content == canonical(reasoning, words, asked) else f"not canonical: the {asked} or its layout"
-
-
-def tokens_of(row: Rollout, tokenizer: Tokenizer) -> Counts:
-    return count_game(exported(row.prompt), exported(row.completion), tokenizer)
-
-
-def exported(messages: Iterable[Message]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]
-
-
-def _contents(messages: Iterable[Message]) -> list[str]:
-    return [message.content for message in messages]
-
-
-def _verdict(guess: GuessRow | None) -> str:
-    return f"{guess.status} {', '.join(guess.words)}" if guess else "none"
-
-
-def _first_difference(due: str | None, said: str | None) -> str:
-    """The first line in which two messages differ, None being no message at all."""
-    if due is None or said is None:
-        return "the game says nothing more" if due is None else "what the game says is missing"
-    lines = zip_longest(due.split("\n"), said.split("\n"))
-    should_be, is_now = next((one, other) for one, other in lines if one != other)
-    return f"the game says {should_be!r:.80}, not {is_now!r:.80}"
-
-
 # Choosing and building rows
 
 
@@ -343,7 +202,7 @@ def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
     right = sum(turn.status == "correct" for turn in end.player_turns)
     in_prompt = counts.sequence - counts.completion
     return SftRow(
-        puzzle_id=ID_PREFIX + _bare(row.info.puzzle_id),
+        puzzle_id=ID_PREFIX + bare_id(row.info.puzzle_id),
         prompt=exported(row.prompt),
         completion=exported(row.completion),
         reward=reward(end),
@@ -388,7 +247,7 @@ def hold_out(held: HeldOut, what: str) -> None:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"cannot read {what}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
-        held.ids |= {_bare(line.strip()): what for line in lines if line.strip()}
+        held.ids |= {bare_id(line.strip()): what for line in lines if line.strip()}
         return
     source, colon, split = ("", "", "") if path.exists() else what.rpartition(":")
     puzzles = load_puzzles(source, split) if colon else load_puzzles(what)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import collate
-from collate import HeldOut, Requirements, problems, read_good
+from collate import read_good
 from connections_env.examples import JobRow, Place, SftRow, canonical_row
 from connections_env.game import GameState
 from connections_env.parsing import Reply
@@ -21,6 +21,7 @@ from connections_env.rewards import reward
 from connections_env.rulesets import NYT, PUZZGRID
 from connections_env.sources import load_puzzles, other_splits
 from connections_env.tokens import Limits, load_tokenizer
+from connections_env.validation import HeldOut, Requirements, exported, problems, reply_problem
 from tests.boards import BOARDS, PLAIN, TRICKY
 from tests.rollouts import (
     REASONING,
@@ -496,7 +497,7 @@ def test_a_puzzle_without_a_row_that_holds_falls_back_to_its_spares(here, capsys
 def test_a_spare_is_in_canonical_form(here):
     (spare,) = spares_of(played(A, "RRR"))
     assert collated([raw(good(A, spares=[spare])) | {"reward": 1.0}]) == 0
-    assert dataset()[0]["completion"] == collate.exported(good(A).completion)
+    assert dataset()[0]["completion"] == exported(good(A).completion)
 
 
 def test_a_spare_has_to_meet_the_same_requirements(here):
@@ -835,4 +836,4 @@ def test_boards_are_held_out_by_their_items_and_ids_by_their_names():
 
 def test_a_state_asks_one_reply_at_a_time():
     reply = Reply(good(PLAIN).completion[0].content)
-    assert collate.reply_problem(reply, GameState(PLAIN, NYT)) is None
+    assert reply_problem(reply, GameState(PLAIN, NYT)) is None

@@ -8,8 +8,8 @@ import pytest
 from connections_env.parsing import Reply
 from connections_env.quality import facts_of, rank, rejection
 from connections_env.rulesets import NYT, PUZZGRID
-from connections_env.truncation import kept_turns
 from connections_env.standings import Standings, fetch
+from connections_env.truncation import kept_turns
 from tests.boards import PLAIN, SIX
 from tests.rollouts import (
     REASONING,

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from connections_env.foreign import rollout_of
 from connections_env.play import Disagrees
 from connections_env.quality import facts_of, rejection
 from connections_env.records import SCHEMA_VERSION, BadRow, FutureRow, ResumedFrom, Rollout, read_row
 from connections_env.rulesets import NYT, PUZZGRID
-from connections_env.foreign import rollout_of
 from connections_env.standings import Standings, fetch
 from prep_doctoring import salvage
 from tests.boards import BOARDS, PLAIN
