@@ -20,16 +20,15 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 
 from connections_env.command import exit_status
-from connections_env.examples import GoodRow, Place, SftRow, canonical_row, looks_like
-from connections_env.files import line_at, read_lines, results_number, shown
+from connections_env.examples import GoodRow, SftRow, looks_like
+from connections_env.files import read_lines, results_number, shown
 from connections_env.flags import UsageError, add_flags, command_parser
-from connections_env.foreign import rollout_of
 from connections_env.play import Disagrees, replay_rollout
-from connections_env.quality import Rank, facts_of, rank, rejection
+from connections_env.quality import Rank, facts_of, rank
 from connections_env.records import BadRow, FutureRow, Rollout, first_problem, history_of, read_row
 from connections_env.rewards import reward
 from connections_env.sources import SourceError, load_puzzles, other_splits
-from connections_env.steps import check_input, replacing
+from connections_env.steps import check_input, replacing, spare_row
 from connections_env.tables import distribution_table, reasons_table, share
 from connections_env.terminal import Reporter, notify
 from connections_env.tokens import Limits, Tokenizer, limits_of, load_tokenizer
@@ -150,17 +149,6 @@ def _labels(data: bytes) -> tuple[str | None, str | None]:
     except (ValueError, RecursionError, KeyError, TypeError):
         return None, None
     return named if all(isinstance(name, str) for name in named) else (None, None)
-
-
-def spare_row(place: Place, key: str) -> GoodRow:
-    """Another good rollout of a puzzle, from a results file. Raises `BadRow`, `FutureRow`, `Disagrees`, OSError."""
-    rollout = rollout_of(line_at(Path(place.file), place.offset))
-    puzzle = rollout.puzzle
-    if puzzle is None or puzzle.key != key:
-        raise BadRow("a row of another puzzle lies there now")
-    if why := rejection(facts_of(rollout)):
-        raise BadRow(f"it is not good: {why}")
-    return canonical_row(rollout)
 
 
 # Choosing and building rows

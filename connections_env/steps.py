@@ -3,15 +3,18 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO, TypeVar
 
 from pydantic import ValidationError
 
-from connections_env.examples import GoodRow, JobRow, RejectedRow, looks_like
-from connections_env.files import read_lines, shown
+from connections_env.examples import GoodRow, JobRow, Place, RejectedRow, canonical_row, looks_like
+from connections_env.files import line_at, read_lines, shown
 from connections_env.flags import UsageError
+from connections_env.foreign import rollout_of
+from connections_env.puzzles import board_key
+from connections_env.quality import facts_of, rejection
 from connections_env.records import BadRow, FutureRow, Rollout, first_problem, read_object
 
 MADE_BY = {
@@ -49,6 +52,19 @@ def read_step(path: Path, kind: type[StepRow], report: Callable[[str], None]) ->
             report(f"{path.name}:{line.number}: {error}; skipped")
         except FutureRow as error:
             raise FutureRow(f"{path}:{line.number}: {error}") from None
+
+
+def spare_row(place: Place, key: str, spares: Sequence[Place] = ()) -> GoodRow:
+    """Another good rollout of a puzzle (by its board's key), from a results file, with the spares that are left.
+
+    Raises `BadRow`, `FutureRow`, `Disagrees`, OSError.
+    """
+    rollout = rollout_of(line_at(Path(place.file), place.offset))
+    if board_key(rollout.info.all_words) != key:
+        raise BadRow("a row of another puzzle lies there now")
+    if why := rejection(facts_of(rollout)):
+        raise BadRow(f"not a good game: {why}")
+    return canonical_row(rollout, spares=list(spares))
 
 
 def check_writable(folder: Path) -> None:

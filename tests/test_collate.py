@@ -486,7 +486,7 @@ def test_a_puzzle_without_a_row_that_holds_falls_back_to_its_spares(here, capsys
     assert dataset()[0]["rollout_id"].startswith("older-")
     assert [one["place"] for one in rejects()][:2] == ["good.jsonl:1", "gone.jsonl, byte 0"]
     assert [one["reasons"][0].removeprefix("spare cannot be used: ") for one in rejects()][2:] == [
-        "it is not good: game lost",
+        "not a good game: game lost",
         "a row of another puzzle lies there now",
         "expected a JSON object, got 'not JSON'",
     ]

@@ -18,9 +18,10 @@ from connections_env.parsing import Reply, canonical
 from connections_env.play import replay_rollout
 from connections_env.puzzles import Puzzle
 from connections_env.records import Rollout
+from connections_env.reduction import accepted, can_fit, chosen, targets
 from connections_env.rulesets import NYT, PUZZGRID, Ruleset
 from connections_env.tokens import Counts, Limits, count_game, load_tokenizer
-from reduce_tokens import accepted, can_fit, chosen, main, still_to_rerun, targets
+from reduce_tokens import main, still_to_rerun
 from tests.boards import PLAIN, TOOLS
 from tests.rollouts import board, lost, rollout, script_replies, won
 from tests.scripted import Seen, Sent, Server, completion, refusal, right_reply
