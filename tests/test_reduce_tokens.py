@@ -460,7 +460,7 @@ def test_the_next_good_rollout_takes_the_place_of_a_game_that_does_not_fit(capsy
         "a reply over its limit",
     ]
     assert "not a good game: game lost" in found[1]["reasons"][0]
-    assert "another puzzle's game" in found[2]["reasons"][0]
+    assert "a row of another puzzle lies there now" in found[2]["reasons"][0]
     out = capsys.readouterr().out
     assert "  reduced:              0 (0.0%)\n  spare in its place:   1 (100.0%)\n" in out
     assert not Path("rerun_puzzles.txt").exists()
