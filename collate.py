@@ -28,7 +28,7 @@ from connections_env.quality import Rank, facts_of, rank
 from connections_env.records import BadRow, FutureRow, Rollout, first_problem, history_of, read_row
 from connections_env.rewards import reward
 from connections_env.sources import SourceError, load_puzzles, other_splits
-from connections_env.steps import check_input, replacing, spare_row
+from connections_env.steps import check_input, list_for_rerun, replacing, spare_row
 from connections_env.tables import distribution_table, reasons_table, share
 from connections_env.terminal import Reporter, notify
 from connections_env.tokens import Limits, Tokenizer, limits_of, load_tokenizer
@@ -309,8 +309,8 @@ def run(
     with replacing(output.with_name(REJECTS)) as file:
         for reject in (*outcome.rejects, *outcome.spare_rejects):
             file.write(json.dumps(vars(reject), ensure_ascii=False) + "\n")
-    with replacing(output.with_name(RERUN)) as file:
-        file.writelines(f"{puzzle_id}\n" for puzzle_id in outcome.without_row)
+    kept = {bare_id(row.puzzle_id) for row in outcome.rows}
+    list_for_rerun(output.with_name(RERUN), kept, outcome.without_row)
     if outcome.rows:
         with replacing(output) as file:
             file.writelines(sft_line(row, layout) for row in outcome.rows)

@@ -224,7 +224,7 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
         print(next_steps(situation, args, folder))
     if endpoint.halt is not None:
         print(printable(f"stopped: {endpoint.halt.why}"), file=sys.stderr)
-        return endpoint.halt.exit_status
+        return endpoint.halt.exit_status or status
     return status
 
 

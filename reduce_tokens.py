@@ -45,7 +45,7 @@ from connections_env.reduction import (
     count_row,
 )
 from connections_env.session import OFFLINE_MODEL, open_endpoint
-from connections_env.steps import check_input, check_writable, read_step, replacing
+from connections_env.steps import check_input, check_writable, list_for_rerun, read_step, replacing
 from connections_env.tables import reasons_table, share
 from connections_env.terminal import NAMED_PROBLEMS, Reporter, notify, printable
 from connections_env.tokens import Counts, Limits, Tokenizer, limits_of, load_tokenizer
@@ -252,11 +252,6 @@ def lost_puzzles(streams: list[Stream]) -> list[str]:
     return list(dict.fromkeys(row.info.puzzle_id for row in rows if board_key(row.info.all_words) not in kept))
 
 
-def still_to_rerun(listed: list[str], kept: set[str], lost: list[str]) -> list[str]:
-    """The ids that earlier steps listed, without those that have a row now, and the newly lost ones."""
-    return list(dict.fromkeys([*(puzzle_id for puzzle_id in listed if puzzle_id not in kept), *lost]))
-
-
 def _write(outcome: Outcome, folder: Path) -> Iterator[Path]:
     """Writes all files of a finished run; gives their paths."""
     for stream in outcome.streams:
@@ -268,12 +263,9 @@ def _write(outcome: Outcome, folder: Path) -> Iterator[Path]:
             file.writelines(reject.model_dump_json() + "\n" for reject in done.rejects)
     yield folder / REJECTS
     rerun = folder / RERUN
-    listed = rerun.read_text(encoding="utf-8-sig").split("\n") if rerun.is_file() else []
     kept = {row.info.puzzle_id for stream in outcome.streams for row in stream.reduced_rows()}
-    ids = still_to_rerun([line.strip() for line in listed if line.strip()], kept, outcome.lost)
-    if ids or listed:
-        with replacing(rerun) as file:
-            file.writelines(f"{puzzle_id}\n" for puzzle_id in ids)
+    if rerun.is_file() or outcome.lost:
+        list_for_rerun(rerun, kept, outcome.lost)
         yield rerun
 
 

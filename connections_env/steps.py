@@ -67,6 +67,19 @@ def spare_row(place: Place, key: str, spares: Sequence[Place] = ()) -> GoodRow:
     return canonical_row(rollout, spares=list(spares))
 
 
+def still_to_rerun(listed: list[str], kept: set[str], lost: list[str]) -> list[str]:
+    """The ids that earlier steps listed, without those that have a row now, and the newly lost ones."""
+    return list(dict.fromkeys([*(puzzle_id for puzzle_id in listed if puzzle_id not in kept), *lost]))
+
+
+def list_for_rerun(path: Path, kept: set[str], lost: list[str]) -> None:
+    """Brings the list of puzzles to play again up to date."""
+    listed = path.read_text(encoding="utf-8-sig").split("\n") if path.is_file() else []
+    ids = still_to_rerun([line.strip() for line in listed if line.strip()], kept, lost)
+    with replacing(path) as file:
+        file.writelines(f"{puzzle_id}\n" for puzzle_id in ids)
+
+
 def check_writable(folder: Path) -> None:
     """Raises `UsageError` where a folder is none or takes no files: before anything is paid for or done in vain."""
     nearest = nearest_folder(folder)

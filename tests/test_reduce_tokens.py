@@ -20,8 +20,9 @@ from connections_env.puzzles import Puzzle
 from connections_env.records import Rollout
 from connections_env.reduction import accepted, can_fit, chosen, targets
 from connections_env.rulesets import NYT, PUZZGRID, Ruleset
+from connections_env.steps import still_to_rerun
 from connections_env.tokens import Counts, Limits, count_game, load_tokenizer
-from reduce_tokens import main, still_to_rerun
+from reduce_tokens import main
 from tests.boards import PLAIN, TOOLS
 from tests.rollouts import board, lost, rollout, script_replies, won
 from tests.scripted import Seen, Sent, Server, completion, refusal, right_reply

@@ -1,0 +1,115 @@
+"""The steps one after the other: what goes into each comes out or is counted, and what comes out at the end replays."""
+
+import contextlib
+import io
+import json
+import re
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import collate
+import doctor_gameplay
+import filter_gameplay
+import iterative_generate
+import prep_doctoring
+import reduce_tokens
+from connections_env.boards import puzzle_from_row
+from connections_env.parsing import Reply
+from connections_env.play import replay_replies
+from connections_env.rulesets import NYT
+from tests.rollouts import line_of
+from tests.test_filter_gameplay import LINES, counted
+
+
+def lines(path):
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def said(step, *argv):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+        step.main(list(argv))
+    return out.getvalue()
+
+
+def number(pattern, text):
+    return int((re.search(pattern, text, re.MULTILINE) or [0, "0"])[1].replace(",", ""))
+
+
+def replays(row):
+    """Is a row of the final file, by its text alone, a game that was won?"""
+    items = re.findall(r"`(.+?)`(?:, |\])", row["prompt"][1]["content"])
+    puzzle = puzzle_from_row({"all_words": items, "categories": row["categories"]}, as_shown=True)
+    replies = [Reply(message["content"]) for message in row["completion"] if message["role"] == "assistant"]
+    states = replay_replies(puzzle, NYT, replies)
+    return states[-1].complete_reason == row["complete_reason"] == "all_categories_found" and len(states) > len(replies)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(st.sampled_from(sorted(LINES)), st.integers(0, 5)), min_size=4, max_size=24))
+def test_rows_in_are_rows_out_or_counted_at_every_step(mixture):
+    with tempfile.TemporaryDirectory() as name:
+        here = Path(name)
+        (here / "res").mkdir()
+        data = "".join(line_of(LINES[kind](n)) + "\n" for kind, n in mixture)
+        (here / "res" / "results_1.jsonl").write_bytes(data.encode("utf-8", "surrogateescape"))
+        at = ["--output-dir", name]
+
+        told = said(filter_gameplay, f"{name}/res", *at)
+        good, bad = lines(here / "good_examples.jsonl"), lines(here / "bad_examples.jsonl")
+        assert len(mixture) == len(good) + len(bad) + sum(counted(told).values())
+        if not good and not bad:
+            return
+
+        told = said(prep_doctoring, *at)
+        jobs = lines(here / "doctor_gameplay.jsonl")
+        assert len(bad) == len(jobs) + number(r"^  unsalvageable: +(\d+)", told)
+
+        said(doctor_gameplay, "--offline", "--results-dir", f"{name}/res", *at)
+        doctored, rerun = lines(here / "doctored_gameplay.jsonl"), lines(here / "doctor_gameplay_rerun.jsonl")
+        assert len(jobs) == len(doctored) + len(rerun)
+        assert sum(len(lines(path)) for path in (here / "res").glob("results_[2-9].jsonl")) == len(jobs)
+
+        told = said(reduce_tokens, "--offline", *at)
+        reduced = [*lines(here / "good_examples_reduced.jsonl"), *lines(here / "doctored_gameplay_reduced.jsonl")]
+        assert len(good) + len(doctored) == len(reduced) + number(r"^  rejected: +(\d+)", told)
+
+        told = said(collate, "--allow-simulated", *at)
+        rows = [json.loads(line) for line in lines(here / "sft_examples.jsonl")]
+        assert len(reduced) == len(rows) + len(lines(here / "sft_rejects.jsonl"))
+        assert all(replays(row) for row in rows)
+        assert len({row["puzzle_id"] for row in rows}) == len(rows)
+
+
+def test_the_steps_by_hand_and_the_export_give_the_same_puzzles(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    driver = ["--offline", "--results-dir", "res", "-n", "12", "--loop", "3"]
+    said(iterative_generate, *driver, "--export", "export/sft_examples.jsonl")
+    for step, argv in (
+        (filter_gameplay, ["res", "--puzzles", "builtin", "-n", "12"]),
+        (prep_doctoring, []),
+        (doctor_gameplay, ["--offline", "--results-dir", "elsewhere"]),
+        (reduce_tokens, ["--offline"]),
+        (collate, []),
+    ):
+        said(step, *argv)
+    by_hand, export = (
+        {json.loads(line)["puzzle_id"] for line in lines(path / "sft_examples.jsonl")}
+        for path in (tmp_path, tmp_path / "export")
+    )
+    doctored = {
+        f"puzzle-{json.loads(line)['info']['puzzle_id']}" for line in lines(tmp_path / "doctored_gameplay.jsonl")
+    }
+    assert export
+    assert by_hand == export | doctored
+
+
+def test_an_export_without_a_good_game_is_exit_1_and_no_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    argv = ["--offline", "--results-dir", "res", "-n", "3", "--max-turns", "1", "--export", "sft.jsonl"]
+    assert iterative_generate.main(argv) == 1
+    assert not (tmp_path / "sft.jsonl").exists()
+    assert "nothing to export: no good game yet" in capsys.readouterr().out
