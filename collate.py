@@ -13,6 +13,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -25,10 +26,11 @@ from connections_env.files import read_lines, results_number, shown
 from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.play import Disagrees, replay_rollout
 from connections_env.quality import Rank, facts_of, rank
-from connections_env.records import BadRow, FutureRow, Rollout, first_problem, history_of, read_row
+from connections_env.records import BadRow, FutureRow, Rollout, first_problem, history_of, read_object
 from connections_env.rewards import reward
 from connections_env.sources import SourceError, load_puzzles, other_splits
-from connections_env.steps import check_input, list_for_rerun, replacing, spare_row
+from connections_env.steps import MADE_BY as STEP_FILES
+from connections_env.steps import check_input, check_writable, list_for_rerun, replacing, spare_row
 from connections_env.tables import distribution_table, reasons_table, share
 from connections_env.terminal import Reporter, notify
 from connections_env.tokens import Limits, Tokenizer, limits_of, load_tokenizer
@@ -129,8 +131,7 @@ def read_candidates(inputs: Iterable[Path], outcome: Outcome, report: Callable[[
 
 def read_good(data: bytes) -> tuple[GoodRow, tuple[str, ...]]:
     """A line as a good example, and the keys of its messages that are not theirs. Raises `BadRow`, `FutureRow`."""
-    read_row(data)  # newer versions and broken lines are told apart there
-    raw = json.loads(data)
+    raw = read_object(data)
     if raw.get("kind") != "good":
         raise BadRow(f"expected a good example, this looks like {looks_like(raw)}")
     try:
@@ -280,8 +281,7 @@ def run(
 
     Without a single row `output` stays as it was. Raises `UsageError`, `SourceError`, `FutureRow`, OSError.
     """
-    if results_number(output) is not None or output.resolve() in {path.resolve() for path in inputs}:
-        raise UsageError(f"{shown(output)} would be replaced; choose another output")
+    check_output(output, inputs)
     outcome, held_out = Outcome(), HeldOut()
     for what in exclude:
         hold_out(held_out, what)
@@ -296,7 +296,8 @@ def run(
     for candidate in candidates:
         by_puzzle.setdefault(candidate.key, []).append(candidate)
     chosen = []
-    without_row = [reject.puzzle_id for reject in outcome.rejects if reject.puzzle_id]  # of lines that are no row
+    # Of lines that are no row; where no line is one, the input was of another kind and says nothing of puzzles.
+    without_row = [reject.puzzle_id for reject in outcome.rejects if reject.puzzle_id and candidates]
     known = {candidate.row.info.puzzle_id for candidate in candidates}
     outcome.without_row = [puzzle_id for puzzle_id in dict.fromkeys(without_row) if puzzle_id not in known]
     for group in by_puzzle.values():
@@ -306,15 +307,25 @@ def run(
             outcome.without_row.append(group[0].row.info.puzzle_id)
     outcome.rows = [build_row(row, tokenizer) for _, row in sorted(chosen, key=lambda one: one[0])]
 
-    with replacing(output.with_name(REJECTS)) as file:
+    with ExitStack() as stack:  # all of them or none
+        rejects = stack.enter_context(replacing(output.with_name(REJECTS)))
         for reject in (*outcome.rejects, *outcome.spare_rejects):
-            file.write(json.dumps(vars(reject), ensure_ascii=False) + "\n")
+            rejects.write(json.dumps(vars(reject), ensure_ascii=False) + "\n")
+        if outcome.rows:
+            dataset = stack.enter_context(replacing(output))
+            dataset.writelines(sft_line(row, layout) for row in outcome.rows)
     kept = {bare_id(row.puzzle_id) for row in outcome.rows}
     list_for_rerun(output.with_name(RERUN), kept, outcome.without_row)
-    if outcome.rows:
-        with replacing(output) as file:
-            file.writelines(sft_line(row, layout) for row in outcome.rows)
     return outcome
+
+
+def check_output(output: Path, inputs: Sequence[Path] = ()) -> None:
+    """Raises `UsageError` for a dataset that would replace a file of another kind."""
+    taken = output.name in (*STEP_FILES, REJECTS, RERUN) or results_number(output) is not None
+    if taken or output.resolve() in {path.resolve() for path in inputs}:
+        raise UsageError(f"{shown(output)} is the name of another file of ours; choose another output")
+    if output.is_dir():
+        raise UsageError(f"{shown(output)} is a folder; name a file in it")
 
 
 def summary(outcome: Outcome, output: Path) -> str:
@@ -425,6 +436,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _collate(args: argparse.Namespace) -> int:
+    check_writable(args.output_dir)
     inputs, output = existing_inputs(args.inputs, args.output_dir), args.output_dir / OUTPUT
     report = Reporter(args.verbose)
     outcome = run(

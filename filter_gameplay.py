@@ -91,7 +91,7 @@ def _take_best(key: str, standings: Standings, result: Sorted) -> bool:
 
 
 def _spares(chosen: Candidate, candidates: list[Candidate]) -> list[Place]:
-    return [Place(file=str(one.path), offset=one.offset) for one in candidates if one.good and one != chosen]
+    return [Place(file=str(one.path.absolute()), offset=one.offset) for one in candidates if one.good and one != chosen]
 
 
 def figures(rows: list[GoodRow], tokenizer: Tokenizer) -> dict[str, list[float]]:

@@ -36,7 +36,7 @@ from connections_env.session import (
 )
 from connections_env.sources import NotOnDisk, chosen_puzzles
 from connections_env.standings import Candidate, Standings, fetch
-from connections_env.steps import check_writable
+from connections_env.steps import check_writable, list_for_rerun
 from connections_env.terminal import Reporter, notify, printable
 from connections_env.tokens import limits_of, load_tokenizer
 from generate_rollouts import fresh_jobs
@@ -189,8 +189,10 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
     """Assess, print, plan, play: up to `--loop` times, each over all results in the folder."""
     folder = results_folder(args)
     check_writable(folder)
-    if args.export:
+    if args.export:  # what is wrong with it is to be known before anything is paid
         check_writable(args.export.absolute().parent)
+        collate.check_output(args.export)
+        load_tokenizer(args.tokenizer)
     puzzles = chosen_puzzles(args, report)
     standings = look(puzzles, args, report)
     situation = assess(puzzles, standings, all_puzzles=args.all_puzzles)
@@ -218,7 +220,9 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
         if made.jobs and tally.games:  # else the last block printed is the state still
             print(situation.block(f"After loop {done}", came_of_it), end="\n\n")
         status = endpoint.halt.exit_status if endpoint.halt else 0
-        if args.export and not status:
+        if args.export and status:
+            notify(f"{args.export} was not written: the run stopped before")
+        elif args.export:
             status = await export(puzzles, args, report, endpoint)
         print(spent(endpoint, time.monotonic() - started))
         print(next_steps(situation, args, folder))
@@ -237,6 +241,7 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
     if not best.good:
         print("nothing to export: no good game yet\n")
         return 1
+    list_for_rerun(work / filter_gameplay.RERUN, set(), filter_gameplay.rerun_ids(best, puzzles))
     model = endpoint.settings.model
     stream = reduce_tokens.survey(work / filter_gameplay.GOOD, work, limits, tokenizer, model, report)
     began = time.monotonic()

@@ -19,7 +19,7 @@ from connections_env.files import shown
 from connections_env.flags import add_flags, command_parser
 from connections_env.play import Disagrees, Job, make_rollout, replay_replies, replay_rollout
 from connections_env.quality import facts_of
-from connections_env.records import ResumedFrom, Rollout
+from connections_env.records import BadRow, ResumedFrom, Rollout
 from connections_env.steps import check_input, check_writable, read_step, replacing, write_rows
 from connections_env.tables import reasons_table
 from connections_env.terminal import Reporter
@@ -98,7 +98,7 @@ def run(source: Path, output: Path, truncate: Truncate, report: Reporter) -> Pre
             prepared.unsalvageable.append(bad.info.puzzle_id)
         else:
             prepared.jobs.append(job)
-    if not report.count or prepared.jobs or prepared.unsalvageable:  # else it was a file of another kind
+    if not report.count or prepared.jobs or prepared.unsalvageable:  # else there was no bad game in it
         write_rows({output: prepared.jobs})
     return prepared
 
@@ -111,7 +111,7 @@ def summary(prepared: Prepared, output: Path, unreadable: int) -> str:
         "not what its row says": prepared.disagreeing,
         "unreadable": unreadable,
     }
-    cuts = Counter(job.cut_why or "nothing: it was only interrupted" for job in prepared.jobs)
+    cuts = Counter(job.cut_why or f"nothing: it was {job.rejection}" for job in prepared.jobs)
     parts = [f"{rows} bad games -> {len(prepared.jobs)} jobs in {shown(output)}", reasons_table(counted, rows)]
     if prepared.jobs:
         parts += ["Cut because of:", reasons_table(cuts, len(prepared.jobs))]
@@ -137,9 +137,8 @@ def _prepare(args: argparse.Namespace) -> int:
     prepared = run(source, output, args.truncate, report)
     unreadable = report.count - prepared.disagreeing
     report.finish()
-    if unreadable and not prepared.jobs and not prepared.unsalvageable:
-        print(f"error: {shown(source)} holds no bad game; {shown(output)} was not written", file=sys.stderr)
-        return 1
+    if (unreadable or prepared.disagreeing) and not prepared.jobs and not prepared.unsalvageable:
+        raise BadRow(f"{shown(source)} holds no bad game that is what it says; {shown(output)} was not written")
     print(summary(prepared, output, unreadable))
     if args.export_unsalvageable:
         with replacing(args.output_dir / UNSALVAGEABLE) as file:

@@ -36,7 +36,7 @@ from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.play import Stopped
 from connections_env.pool import interrupts
 from connections_env.puzzles import board_key
-from connections_env.records import Message, Usage
+from connections_env.records import BadRow, Message, Usage
 from connections_env.reduction import (
     Finished,
     Reducer,
@@ -397,13 +397,12 @@ async def _reduce(args: argparse.Namespace) -> int:
     limits, tokenizer, report = limits_of(args), load_tokenizer(args.tokenizer), Reporter(args.verbose)
     model = OFFLINE_MODEL if args.offline else args.model
     streams = [survey(path, args.output_dir, limits, tokenizer, model, report) for path in inputs]
+    for stream in streams:
+        if stream.skipped and not stream.rows:
+            raise BadRow(f"{shown(stream.path)} holds no good example; nothing was written")
     if args.dry_run:
         print(forecast(streams, limits, tokenizer, verbose=args.verbose))
         return 0
-    for stream in streams:
-        if stream.skipped and not stream.rows:
-            print(f"error: {shown(stream.path)} holds no good example; nothing was written", file=sys.stderr)
-            return 1
     outcome = await run(
         streams, args.output_dir, limits, tokenizer, lambda: open_endpoint(args, []), verbose=args.verbose
     )
@@ -418,7 +417,8 @@ async def _reduce(args: argparse.Namespace) -> int:
         "run the same command again to go on",
         file=sys.stderr,
     )
-    return outcome.halt.exit_status if outcome.halt else 1
+    # A used-up budget leaves the outputs unwritten: the next step must not go on with old ones.
+    return (outcome.halt.exit_status if outcome.halt else 0) or 1
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -25,6 +25,7 @@ MADE_BY = {
     "doctor_gameplay_rerun.jsonl": "doctor_gameplay.py",
     "good_examples_reduced.jsonl": "reduce_tokens.py",
     "doctored_gameplay_reduced.jsonl": "reduce_tokens.py",
+    "reduce_rejects.jsonl": "reduce_tokens.py",
 }
 StepRow = TypeVar("StepRow", GoodRow, RejectedRow, JobRow)
 

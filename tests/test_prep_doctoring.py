@@ -162,7 +162,7 @@ def test_an_interrupted_game_that_merely_goes_on_has_nothing_cut(run, bad, jobs)
     _, out, _ = run()
     (job,) = jobs()
     assert (job.turns_cut, job.cut_why, job.rejection) == (0, "", "unfinished")
-    assert "only interrupted: 1 (100.0%)" in out
+    assert "it was unfinished: 1 (100.0%)" in out
 
 
 def test_a_game_cut_once_and_then_interrupted_is_still_one_of_which_turns_were_cut(run, bad, jobs):
@@ -208,8 +208,8 @@ def test_the_summary_tells_what_became_of_each_row_to_the_letter(run, bad, tmp_p
         "  not what its row says: 1 (12.5%)\n"
         "  unreadable:            1 (12.5%)\n\n"
         "Cut because of:\n\n"
-        "  invalid guess: no guess:          3 (75.0%)\n"
-        "  nothing: it was only interrupted: 1 (25.0%)\n"
+        "  invalid guess: no guess:    3 (75.0%)\n"
+        "  nothing: it was unfinished: 1 (25.0%)\n"
     )
     disagreeing, unreadable = err.splitlines()
     assert re.match(r"bad_examples\.jsonl\b.*made-4.*: the guess history is not what its replies give", disagreeing)

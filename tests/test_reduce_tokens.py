@@ -505,7 +505,7 @@ def test_a_stopped_run_leaves_the_old_output_and_the_next_pays_only_for_the_rest
     write(GOOD, *(good(board(n), 100, 5, 5) for n in range(10)))
     Path("good_examples_reduced.jsonl").write_text("old\n")
     with Server(obliging) as server:
-        assert reduced(server, "-c", 1, "--token-budget", 400) == 0  # a request is 110 tokens
+        assert reduced(server, "-c", 1, "--token-budget", 400) == 1  # a request is 110 tokens
     assert len(server.seen) == 4
     assert Path("good_examples_reduced.jsonl").read_text() == "old\n"
     assert not Path(REJECTS).exists()
@@ -529,7 +529,7 @@ def test_a_stopped_run_leaves_the_old_output_and_the_next_pays_only_for_the_rest
 def test_other_limits_are_other_work():
     write(GOOD, *(good(board(n), 100, 5, 5) for n in range(3)))
     with Server(obliging) as server:
-        assert reduced(server, "-c", 1, "--token-budget", 150) == 0
+        assert reduced(server, "-c", 1, "--token-budget", 150) == 1
     assert len(server.seen) == 2
     with Server(obliging) as server:
         assert reduced(server, "--max-reply-tokens", 900) == 0
