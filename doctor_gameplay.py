@@ -12,13 +12,14 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from connections_env.command import exit_status
-from connections_env.examples import GoodRow, JobRow, canonical_row
-from connections_env.files import claim_results_file, next_number, read_lines, shown
+from connections_env.examples import GoodRow, JobRow, Place, RejectedRow, canonical_row
+from connections_env.files import claim_results_file, next_number, read_lines, results_files, shown
 from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.foreign import rollout_of
 from connections_env.play import Disagrees, Job, replay_rollout
@@ -26,8 +27,9 @@ from connections_env.pool import run_table
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import facts_of, rank, rejection
 from connections_env.records import BadRow, ResumedFrom, Rollout
+from connections_env.salvage import job_row
 from connections_env.session import open_endpoint, play_jobs, results_folder, rollout_ids
-from connections_env.steps import check_input, check_writable, read_step, write_rows
+from connections_env.steps import check_input, check_writable, locked, read_step, write_rows
 from connections_env.terminal import Reporter, printable
 
 DOCTORED, RERUN = "doctored_gameplay.jsonl", "doctor_gameplay_rerun.jsonl"
@@ -43,6 +45,7 @@ class Ward:
     """Board key -> the best doctored game so far, earlier runs included."""
     already_doctored: int = 0
     second_jobs: int = 0
+    found_earlier: int = 0
     disagreeing: int = 0
     unreadable: int = 0
     jobs: int = 0
@@ -103,17 +106,52 @@ def jobs_of(rows: Iterable[JobRow], tries: int, new_id: Callable[[Puzzle, int], 
     return [resume(row, board, new_id(board, nth)) for row, board in boards if board for nth in range(tries)]
 
 
-def discharge(played: Iterable[Rollout], ward: Ward) -> None:
-    """Keeps the good games among those played, the best of each puzzle."""
-    for rollout in played:
-        if rejection(facts_of(rollout)) is None:
-            _keep_better(ward.doctored, canonical_row(rollout))
+def games_of(paths: Iterable[Path], parents: set[str]) -> Iterator[tuple[Rollout, Place]]:
+    """The games in results files that go on from one of these rollouts, and where they lie."""
+    for path in paths:
+        for line in read_lines(path):
+            with suppress(BadRow):  # others name what cannot be read; here only our own games are looked for
+                game = rollout_of(line.data)
+                if game.resumed_from and game.resumed_from.rollout_id in parents:
+                    yield game, Place(file=str(path.absolute()), offset=line.offset)
+
+
+def collect(games: Iterable[tuple[Rollout, Place]], ward: Ward) -> None:
+    """Takes in what came of the jobs: the best good game of each puzzle, else the bad one that got furthest."""
+    good: dict[str, list[tuple[Rollout, Place]]] = {}
+    for game, place in games:
+        key = board_key(game.info.all_words)
+        if why := rejection(facts_of(game)):
+            if key in ward.to_play:
+                ward.to_play[key] = _further(ward.to_play[key], game, why)
+        else:
+            good.setdefault(key, []).append((game, place))
+    for found in good.values():
+        best, *others = sorted(found, key=lambda pair: rank(facts_of(pair[0]), 0))
+        _keep_better(ward.doctored, canonical_row(best[0], spares=[place for _, place in others]))
+
+
+def _further(job: JobRow, game: Rollout, why: str) -> JobRow:
+    """The job that goes on from a game, if that keeps more than the job the game was played for."""
+    try:
+        next_job = job_row(RejectedRow(**dict(game), rejection=why), "last-valid")
+    except Disagrees:
+        return job
+    jobs = [job] if next_job is None else [job, next_job]
+    return min(jobs, key=lambda one: rank(facts_of(one), len(one.reply_tokens)))
 
 
 def write(ward: Ward, output_dir: Path) -> list[JobRow]:
-    """Writes what is doctored and what is not; gives the latter."""
-    left = [job for key, job in ward.to_play.items() if key not in ward.doctored]
-    write_rows({output_dir / DOCTORED: ward.doctored.values(), output_dir / RERUN: left})
+    """Adds what is doctored to what is there and writes the jobs that are left; gives the latter."""
+    doctored, rerun = output_dir / DOCTORED, output_dir / RERUN
+    with locked(output_dir):  # another run may have added to both since they were read
+        for row in read_step(doctored, GoodRow, lambda line: None) if doctored.exists() else ():
+            _keep_better(ward.doctored, row)
+        jobs = dict(ward.to_play)
+        for job in read_step(rerun, JobRow, lambda line: None) if rerun.exists() else ():
+            jobs.setdefault(board_key(job.info.all_words), job)
+        left = [job for key, job in jobs.items() if key not in ward.doctored]
+        write_rows({doctored: ward.doctored.values(), rerun: left})
     return left
 
 
@@ -134,18 +172,32 @@ async def _doctor(args: argparse.Namespace) -> int:
     report = Reporter(args.verbose)
     ward = admit(source, args.output_dir / DOCTORED, report)
     report.finish()
+    parents = {job.rollout_id for job in ward.to_play.values()}
+    # A run that was killed has its games in the results, paid for and not collected.
+    collect(games_of(results_files(folder), parents), ward)
+    for key in ward.doctored.keys() & ward.to_play.keys():
+        ward.found_earlier += 1
+        del ward.to_play[key]
     jobs = jobs_of(ward.to_play.values(), args.rollouts_per_example, rollout_ids(args, next_number(folder)))
     halt, started = None, time.monotonic()
     if jobs:
         async with open_endpoint(args, list({job.puzzle.key: job.puzzle for job in jobs}.values())) as endpoint:
             tally, path = await play_jobs(jobs, endpoint, lambda: claim_results_file(folder), args)
-        discharge((rollout_of(line.data) for line in read_lines(path)) if path else (), ward)
+        resumed = {job.resumed_from.rollout_id for job in jobs if job.resumed_from and job.resumed_from.rollout_id}
+        collect(games_of([path] if path else [], resumed), ward)
         print(run_table(tally, len(jobs), len(ward.to_play), endpoint, time.monotonic() - started), end="\n\n")
         print(f"every game -> {shown(path)}" if path else "no game got a reply")
         halt = endpoint.halt
+        if path is None:
+            print(
+                printable(f"stopped: {halt.why if halt else 'nothing was answered'}; no file was changed"),
+                file=sys.stderr,
+            )
+            return (halt.exit_status if halt else 0) or 1
     left = write(ward, args.output_dir)
     not_played = {
         "jobs of puzzles doctored earlier were not played again": ward.already_doctored,
+        "jobs had a good game in the results already": ward.found_earlier,
         "jobs were second ones of their puzzle and not played": ward.second_jobs,
         "jobs are not what their rows say and were not played": ward.disagreeing,
         "lines are no jobs": ward.unreadable,

@@ -27,6 +27,7 @@ from connections_env.play import Disagrees, Job, replay_rollout
 from connections_env.puzzles import Puzzle
 from connections_env.records import BadRow
 from connections_env.rulesets import RULESETS
+from connections_env.salvage import salvage
 from connections_env.session import (
     masked_command,
     open_endpoint,
@@ -40,7 +41,6 @@ from connections_env.steps import check_writable, list_for_rerun
 from connections_env.terminal import Reporter, notify, printable
 from connections_env.tokens import limits_of, load_tokenizer
 from generate_rollouts import fresh_jobs
-from prep_doctoring import salvage
 
 NewId = Callable[[Puzzle, int], str]
 

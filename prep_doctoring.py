@@ -17,63 +17,15 @@ from connections_env.command import exit_status
 from connections_env.examples import JobRow, RejectedRow
 from connections_env.files import shown
 from connections_env.flags import add_flags, command_parser
-from connections_env.play import Disagrees, Job, make_rollout, replay_replies, replay_rollout
-from connections_env.quality import facts_of
-from connections_env.records import BadRow, ResumedFrom, Rollout
+from connections_env.play import Disagrees
+from connections_env.records import BadRow
+from connections_env.salvage import job_row
 from connections_env.steps import check_input, check_writable, read_step, replacing, write_rows
 from connections_env.tables import reasons_table
 from connections_env.terminal import Reporter
-from connections_env.truncation import Truncate, kept_turns
+from connections_env.truncation import Truncate
 
 JOBS, UNSALVAGEABLE = "doctor_gameplay.jsonl", "unsalvageable_puzzles.txt"
-
-
-def salvage(rollout: Rollout, rollout_id: str, truncate: Truncate = "last-valid") -> Job | None:
-    """The job that resumes a bad rollout on its board as it was shown, or None where nothing can be kept.
-
-    Raises `Disagrees` where replaying the row does not give what it records.
-    """
-    if not rollout.info.all_words:
-        return None  # it names no board, so it was taken at its word
-    puzzle, _ = replay_rollout(rollout)
-    facts = facts_of(rollout)
-    kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason, truncate)
-    if not kept:
-        return None
-    replies = rollout.replies
-    return Job(
-        rollout_id=rollout_id,
-        puzzle=puzzle,
-        ruleset=rollout.ruleset,
-        kept=tuple(replies[:kept]),
-        resumed_from=ResumedFrom(rollout_id=rollout.rollout_id, turns=kept),
-        turns_cut=rollout.turns_cut + len(replies) - kept,
-        example_id=rollout.example_id,
-        simulated=rollout.simulated,
-    )
-
-
-def job_row(bad: RejectedRow, truncate: Truncate) -> JobRow | None:
-    """The part of a bad game that is kept, with where and why it was cut; None where nothing is."""
-    job = salvage(bad, bad.rollout_id, truncate)
-    if job is None:
-        return None
-    kept = len(job.kept)
-    states = replay_replies(job.puzzle, job.ruleset, job.kept)
-    part = make_rollout(job, states, job.kept, "interrupted", model=bad.model, sampling=bad.sampling)
-    lineage = {"resumed_from": bad.resumed_from, "simulated": bad.simulated}
-    cut_why = _why(bad, kept) if kept < len(bad.replies) else ""
-    return JobRow(**(dict(part) | lineage), rejection=bad.rejection, cut_why=cut_why)
-
-
-def _why(bad: RejectedRow, kept: int) -> str:
-    """What the first reply that was cut did."""
-    guesses = [guess for guess in bad.guess_history if guess.status != "auto"]
-    if kept < len(guesses) and guesses[kept].status == "invalid":
-        return f"invalid guess: {guesses[kept].reason}".replace("_", " ")
-    if why := bad.reply_unfit[kept]:
-        return f"unfit reply: {why.replace('_', ' ')}"
-    return "wrong guess" if kept < len(guesses) else "wrong themes"
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """How a step reads what the step before it wrote, and leaves its own files whole or not at all."""
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -92,6 +93,18 @@ def nearest_folder(folder: Path) -> Path:
     """The folder, or the nearest one above it that exists as far as can be seen."""
     # os.path.exists, since Path.exists raises below a folder that cannot be entered.
     return next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))  # noqa: PTH110
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other runs that ask for it out of a folder's files; the lock goes with the process, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_rows(files: Mapping[Path, Iterable[Rollout]]) -> None:

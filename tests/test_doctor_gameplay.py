@@ -167,15 +167,45 @@ def test_good_games_are_doctored_and_the_rest_is_to_run_again(run, jobs, serve, 
     assert ids(rollouts_in(tmp_path / "results" / "results_1.jsonl")) == [f"made-{n}" for n in range(5)]
     assert ids(good_in(tmp_path)) == ["made-0", "made-4"]
     assert ids(rerun_in(tmp_path)) == ["made-1", "made-2", "made-3"]
-    rerun = tmp_path / "out" / OUTPUTS[1]
-    assert [json.loads(line) for line in rerun.read_text().splitlines()] == (
-        [json.loads(line) for line in path.read_text().splitlines()[1:4]]
+    asked, rerun = (
+        [json.loads(line) for line in file.read_text().splitlines()] for file in (path, tmp_path / "out" / OUTPUTS[1])
     )
+    assert rerun[:2] == asked[1:3]  # these got no further
+    assert [len(job["reply_tokens"]) for job in (asked[3], rerun[2])] == [1, 2]  # this one did, and goes on from there
     assert f"every game -> {tmp_path}/results/results_1.jsonl\n" in out
     assert out.endswith(
         f"2 doctored games -> {tmp_path}/out/doctored_gameplay.jsonl\n"
         f"3 jobs to run again -> {tmp_path}/out/doctor_gameplay_rerun.jsonl\n"
     )
+
+
+def test_games_that_a_killed_run_left_in_the_results_are_collected_and_not_paid_for_again(run, jobs, serve, tmp_path):
+    jobs(*(played(puzzle, "RN") for puzzle in boards(3)))
+    first = serve()
+    assert run(*at(first))[0] == 0
+    for name in OUTPUTS:  # as if it had been killed before it could write them
+        (tmp_path / "out" / name).unlink()
+    again = serve()
+    status, out, _ = run(*at(again))
+    assert status == 0
+    assert not again.seen
+    assert ids(good_in(tmp_path)) == ["made-0", "made-1", "made-2"]
+    assert "3 jobs had a good game in the results already\n" in out
+
+
+def test_a_run_that_gets_no_answer_changes_no_file(run, jobs, serve, tmp_path):
+    jobs(*(played(puzzle, "RN") for puzzle in boards(2)))
+    assert (
+        run("--base-url", "http://127.0.0.1:9/v1", "--max-retries", "0", "--results-dir", f"{tmp_path}/results")[0] == 1
+    )
+    assert not any((tmp_path / "out" / name).exists() for name in OUTPUTS)
+
+
+def test_the_other_good_games_of_a_puzzle_are_its_spares(run, jobs, serve, tmp_path):
+    jobs(played(board(0), "RN"))
+    assert run(*at(serve()), "-r", "3")[0] == 0
+    (row,) = good_in(tmp_path)
+    assert len(row.spares) == 2
 
 
 def test_doctored_games_are_in_canonical_form_and_what_the_game_itself_would_have_written(run, jobs, serve, tmp_path):

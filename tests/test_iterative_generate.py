@@ -15,8 +15,8 @@ import pytest
 
 from connections_env.quality import facts_of, rejection
 from connections_env.records import SCHEMA_VERSION, Rollout
+from connections_env.salvage import salvage
 from iterative_generate import main
-from prep_doctoring import salvage
 from tests.rollouts import (
     REASONING,
     board,

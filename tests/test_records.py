@@ -12,8 +12,8 @@ from connections_env.play import Disagrees
 from connections_env.quality import facts_of, rejection
 from connections_env.records import SCHEMA_VERSION, BadRow, FutureRow, ResumedFrom, Rollout, read_row
 from connections_env.rulesets import NYT, PUZZGRID
+from connections_env.salvage import salvage
 from connections_env.standings import Standings, fetch
-from prep_doctoring import salvage
 from tests.boards import BOARDS, PLAIN
 from tests.rollouts import (
     REASONING,
