@@ -21,7 +21,7 @@ from connections_env.play import Disagrees, replay_rollout
 from connections_env.puzzles import Puzzle
 from connections_env.records import BadRow
 from connections_env.sources import chosen_puzzles
-from connections_env.standings import Candidate, Standings, fetch
+from connections_env.standings import Candidate, Standings, fetch, keys_of
 from connections_env.steps import check_writable, replacing, write_rows
 from connections_env.tables import distribution_table, reasons_table
 from connections_env.terminal import Reporter, notify
@@ -55,7 +55,7 @@ def results_of(inputs: list[Path]) -> list[Path]:
 def sort_out(standings: Standings, keys: set[str] | None = None) -> Sorted:
     """Walks each puzzle's rollouts from best to worst: the first good one, else the best bad one, that holds.
 
-    `keys` chooses puzzles by their board; None takes all.
+    `keys` chooses puzzles by the names of `standings.keys_of`; None takes all.
     """
     result = Sorted()
     pending = [key for key in standings.by_puzzle if keys is None or key in keys]
@@ -63,7 +63,7 @@ def sort_out(standings: Standings, keys: set[str] | None = None) -> Sorted:
         exhausted = {key for key in pending if not _take_best(key, standings, result)}
         pending = sorted(standings.recall(exhausted))
     written = len(result.good) + len(result.bad)
-    left_out = sum(len(rows) for key, rows in standings.by_puzzle.items() if keys is not None and key not in keys)
+    left_out = sum(rows for key, rows in standings.rows_of.items() if keys is not None and key not in keys)
     if left_out:
         result.dropped["puzzle not chosen"] = left_out
     passed_over = standings.counts["counted"] - written - result.dropped.total()
@@ -170,7 +170,7 @@ def _filter(args: argparse.Namespace) -> int:
     chosen = any((args.puzzles, args.split, args.puzzle_ids_file, args.num_examples))
     if chosen or args.export_rerun_puzzles:
         puzzles = chosen_puzzles(args, notify)
-    result = run(args.inputs, args.output_dir, args, {puzzle.key for puzzle in puzzles} if chosen else None)
+    result = run(args.inputs, args.output_dir, args, keys_of(puzzles) if chosen else None)
     print(summary(result, args.output_dir, tokenizer))
     if not result.good and not result.bad:
         return 1

@@ -36,7 +36,7 @@ from connections_env.session import (
     rollout_ids,
 )
 from connections_env.sources import NotOnDisk, chosen_puzzles
-from connections_env.standings import Candidate, Standings, fetch
+from connections_env.standings import Candidate, Standings, fetch, keys_of
 from connections_env.steps import check_writable, list_for_rerun
 from connections_env.terminal import Reporter, notify, printable
 from connections_env.tokens import limits_of, load_tokenizer
@@ -235,7 +235,7 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
 async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter, endpoint: Endpoint) -> int:
     """From the results to the final file: steps 2, 5 and 6, their files beside it. Gives the exit status."""
     work, tokenizer, limits = args.export.parent, load_tokenizer(args.tokenizer), limits_of(args)
-    keys = None if args.all_puzzles else {puzzle.key for puzzle in puzzles}
+    keys = None if args.all_puzzles else keys_of(puzzles)
     best = filter_gameplay.run([results_folder(args)], work, args, keys)
     print(filter_gameplay.summary(best, work, tokenizer), end="\n\n")
     if not best.good:

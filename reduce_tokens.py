@@ -91,7 +91,16 @@ class Stream:
                 yield outcome
 
 
-def survey(path: Path, folder: Path, limits: Limits, tokenizer: Tokenizer, model: str, report: Reporter) -> Stream:
+def survey(
+    path: Path,
+    folder: Path,
+    limits: Limits,
+    tokenizer: Tokenizer,
+    model: str,
+    report: Reporter,
+    *,
+    retry_rejected: bool = False,
+) -> Stream:
     """Reads an input, counts it, and finds what earlier runs finished of it. Calls nobody, writes nothing."""
     stream = Stream(path, folder / f"{path.stem}_reduced.jsonl", list(read_step(path, GoodRow, report)))
     stream.skipped = report.count
@@ -106,7 +115,7 @@ def survey(path: Path, folder: Path, limits: Limits, tokenizer: Tokenizer, model
     for line in (line for file in stream.progress for line in read_lines(file)):
         with contextlib.suppress(ValidationError):  # a torn line of a run that was killed
             done = Finished.model_validate_json(line.data)
-            if done.key in wanted:
+            if done.key in wanted and not (done.rejects and retry_rejected):
                 stream.finished[done.key] = done
     _take_over(stream, limits, tokenizer, model)
     stream.earlier = set(stream.finished)
@@ -191,9 +200,19 @@ async def run(
         outcome.lost = lost_puzzles(streams)
         outcome.written = list(_write(outcome, folder))
         for stream in streams:
-            for path in stream.progress:
-                path.unlink(missing_ok=True)
+            _remember_rejects(stream)
     return outcome
+
+
+def _remember_rejects(stream: Stream) -> None:
+    """Keeps what was tried in vain, so that it is not paid for again, and removes the rest of the progress."""
+    in_vain = [done for done in stream.finished.values() if done.rejects]
+    kept = stream.output.with_name(f".{stream.output.stem}.progress_0.jsonl")
+    if in_vain:
+        with replacing(kept) as file:
+            file.writelines(done.model_dump_json() + "\n" for done in in_vain)
+    for path in {*stream.progress, kept} - ({kept} if in_vain else set()):
+        path.unlink(missing_ok=True)
 
 
 async def _reduce_all(streams: list[Stream], reducer: Reducer) -> None:
@@ -370,6 +389,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--dry-run", action="store_true", help="tell what would be reduced and how many tokens it takes; calls nobody"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="tell each reduction, name every line skipped")
+    parser.add_argument(
+        "--retry-rejected", action="store_true", help="try games again that an earlier run could not make fit"
+    )
     add_flags(parser, "files", "tokens", "play.seed", "endpoint", "budget", "offline")
     return parser.parse_args(argv)
 
@@ -396,7 +418,10 @@ async def _reduce(args: argparse.Namespace) -> int:
         check_writable(args.output_dir)
     limits, tokenizer, report = limits_of(args), load_tokenizer(args.tokenizer), Reporter(args.verbose)
     model = OFFLINE_MODEL if args.offline else args.model
-    streams = [survey(path, args.output_dir, limits, tokenizer, model, report) for path in inputs]
+    streams = [
+        survey(path, args.output_dir, limits, tokenizer, model, report, retry_rejected=args.retry_rejected)
+        for path in inputs
+    ]
     for stream in streams:
         if stream.skipped and not stream.rows:
             raise BadRow(f"{shown(stream.path)} holds no good example; nothing was written")

@@ -87,6 +87,11 @@ class _RowFacts(BaseModel):
 _key_of = lru_cache(maxsize=4096)(board_key)
 
 
+def keys_of(puzzles: Iterable[Puzzle]) -> set[str]:
+    """The names under which rows of these puzzles are kept: of their boards, and of their ids alone."""
+    return {key for puzzle in puzzles for key in (puzzle.key, _id_key(puzzle.puzzle_id))}
+
+
 def _id_key(puzzle_id: str) -> str:
     """The name under which a row without a board is kept; no board key holds a NUL."""
     return f"id\0{puzzle_id}"
@@ -105,6 +110,8 @@ class Standings:
         self.counts: Counter[str] = Counter()
         """Rows by what became of them: counted, empty, unreadable, other ruleset; and how many are simulated, older."""
         self.by_puzzle: dict[str, list[Candidate]] = {}
+        self.rows_of: Counter[str] = Counter()
+        """Counted rows of each puzzle, those beyond its spares included."""
         self._report = report or (lambda line: print(line, file=sys.stderr))
         self._read_to: dict[Path, tuple[int, int]] = {}
         self._beyond_spares: set[str] = set()
@@ -148,6 +155,7 @@ class Standings:
             pass
         else:
             self.counts["counted"] += 1
+            self.rows_of[key] += 1
             kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason, self.truncate) if replayable else 0
             why_bad = rejection(facts)
             self._enter(key, Candidate(rank(facts, kept), rollout_id, path, line.number, line.offset, why_bad, kept))
@@ -185,7 +193,7 @@ class Standings:
 
     def others(self, puzzles: Iterable[Puzzle]) -> list[str]:
         """Keys of the puzzles in the files that are not among these."""
-        known = {key for puzzle in puzzles for key in (puzzle.key, _id_key(puzzle.puzzle_id))}
+        known = keys_of(puzzles)
         return [key for key, candidates in self.by_puzzle.items() if key not in known and candidates]
 
     def of(self, puzzle: Puzzle) -> list[Candidate]:

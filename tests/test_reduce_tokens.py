@@ -526,6 +526,20 @@ def test_a_stopped_run_leaves_the_old_output_and_the_next_pays_only_for_the_rest
     assert "  finished earlier:     4 of 10 over a limit\n" in capsys.readouterr().out
 
 
+def test_games_that_cannot_be_made_to_fit_are_paid_for_once_unless_asked():
+    write(GOOD, good(board(0), 100, 5, 5), good(board(1), 5, 5, 5))
+
+    def refusing(seen):
+        return completion("")
+
+    for argv, expected in (([], True), ([], False), (["--retry-rejected"], True)):
+        with Server(refusing) as server:
+            assert reduced(server, "-c", 1, *argv) == 0
+        assert bool(server.seen) is expected
+        rejects = map(json.loads, Path(REJECTS).read_text().splitlines())
+        assert [row["puzzle_id"] for row in rejects] == ["made-0"]
+
+
 def test_other_limits_are_other_work():
     write(GOOD, *(good(board(n), 100, 5, 5) for n in range(3)))
     with Server(obliging) as server:
