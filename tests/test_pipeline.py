@@ -4,9 +4,12 @@ import contextlib
 import io
 import json
 import re
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -113,3 +116,44 @@ def test_an_export_without_a_good_game_is_exit_1_and_no_file(tmp_path, monkeypat
     assert iterative_generate.main(argv) == 1
     assert not (tmp_path / "sft.jsonl").exists()
     assert "nothing to export: no good game yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--export", "sft.jsonl", "--tokenizer", "no_such_encoding.tiktoken"],
+        ["--export", "results_7.jsonl"],
+        ["--export", "good_examples.jsonl"],
+        ["--export", "."],
+    ],
+)
+def test_what_is_wrong_with_an_export_is_said_before_a_game_is_played(tmp_path, monkeypatch, capsys, flags):
+    monkeypatch.chdir(tmp_path)
+    assert iterative_generate.main(["--offline", "--results-dir", "res", "-n", "2", *flags]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_doctors_in_one_folder_keep_what_each_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said(iterative_generate, "--offline", "--results-dir", "res", "--player-strength", "low")
+    said(filter_gameplay, "res")
+    said(prep_doctoring)
+    jobs = lines(tmp_path / "doctor_gameplay.jsonl")
+    half = len(jobs) // 2
+    for name, part in (("one.jsonl", jobs[:half]), ("two.jsonl", jobs[half:])):
+        (tmp_path / name).write_text("".join(line + "\n" for line in part), encoding="utf-8")
+    doctor = ["--offline", "--player-strength", "best"]
+    kept = doctor_gameplay.write
+
+    def after_the_other(*args):  # the second run starts and ends between the first one's games and its files
+        monkeypatch.setattr(doctor_gameplay, "write", kept)
+        other = [sys.executable, doctor_gameplay.__file__, "two.jsonl", *doctor, "--results-dir", "there"]
+        subprocess.run(other, check=True, capture_output=True)
+        return kept(*args)
+
+    monkeypatch.setattr(doctor_gameplay, "write", after_the_other)
+    said(doctor_gameplay, "one.jsonl", *doctor, "--results-dir", "here")
+    doctored, rerun = (lines(tmp_path / f"doctor{name}.jsonl") for name in ("ed_gameplay", "_gameplay_rerun"))
+    assert half > 1
+    assert len(doctored) + len(rerun) == len(jobs)
