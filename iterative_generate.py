@@ -23,7 +23,7 @@ from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint
 from connections_env.files import claim_results_file, next_number, results_files, shown
 from connections_env.flags import add_flags, at_least, command_parser
-from connections_env.play import Disagrees, Job, replay_rollout
+from connections_env.play import Disagrees, Job
 from connections_env.puzzles import Puzzle
 from connections_env.records import BadRow
 from connections_env.rulesets import RULESETS
@@ -104,18 +104,9 @@ def assess(puzzles: list[Puzzle], standings: Standings, *, all_puzzles: bool = F
     return situation
 
 
-@dataclass
-class Plan:
-    """The games of one generation."""
-
-    jobs: list[Job] = field(default_factory=list)
-    disagreeing: int = 0
-    """Rows that were passed over because their replay gives another game."""
-
-
-def plan(situation: Situation, standings: Standings, args: argparse.Namespace, new_id: NewId) -> Plan:
+def plan(situation: Situation, standings: Standings, args: argparse.Namespace, new_id: NewId) -> list[Job]:
     """Jobs for the salvageable and the missing puzzles, and with `--restart-unsalvageable` for the rest."""
-    made = Plan()
+    made: list[Job] = []
     afresh = [*situation.missing, *(situation.unsalvageable if args.restart_unsalvageable else [])]
     to_resume = situation.salvageable
     while to_resume:
@@ -125,11 +116,11 @@ def plan(situation: Situation, standings: Standings, args: argparse.Namespace, n
         afresh += [one for one in exhausted if not standings.by_puzzle[one.key]]
         to_resume = [replace(one, candidates=standings.by_puzzle[one.key]) for one in exhausted if one.key in more]
     examples = [(one.example_id, board) for one in afresh if (board := one.board()) is not None]
-    made.jobs += fresh_jobs(examples, RULESETS[args.ruleset], args.rollouts_per_example, new_id)
+    made += fresh_jobs(examples, RULESETS[args.ruleset], args.rollouts_per_example, new_id)
     return made
 
 
-def _resume(one: Known, standings: Standings, args: argparse.Namespace, new_id: NewId, made: Plan) -> bool:
+def _resume(one: Known, standings: Standings, args: argparse.Namespace, new_id: NewId, made: list[Job]) -> bool:
     """Adds the jobs that resume a puzzle's best rollout that is what its row says; the others are forgotten.
 
     False where there is none, or only such as cannot be resumed.
@@ -139,13 +130,12 @@ def _resume(one: Known, standings: Standings, args: argparse.Namespace, new_id: 
             return False
         try:
             rollout = fetch(candidate)
-            board, _ = replay_rollout(rollout)
-            jobs = (salvage(rollout, new_id(board, nth), args.truncate) for nth in range(args.rollouts_per_example))
-            made.jobs += filter(None, jobs)
+            if job := salvage(rollout, "", args.truncate):  # replayed once, however many games are played from it
+                tries = range(args.rollouts_per_example)
+                made += [replace(job, rollout_id=new_id(job.puzzle, nth)) for nth in tries]
             return True
         except (Disagrees, BadRow, OSError) as error:
             notify(f"{candidate.path.name}:{candidate.number}: {error}; the next best rollout is taken")
-            made.disagreeing += 1
             standings.drop(one.key, candidate)
     return False
 
@@ -202,11 +192,11 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
         for number in range(1, args.loop + 1):
             print(situation.block(f"Loop {number}", came_of_it), end="\n\n", flush=True)
             made = plan(situation, standings, args, rollout_ids(args, next_number(folder)))
-            if not made.jobs:
+            if not made:
                 break
-            tally, path = await play_jobs(made.jobs, endpoint, lambda: claim_results_file(folder), args)
+            tally, path = await play_jobs(made, endpoint, lambda: claim_results_file(folder), args)
             where = shown(path) if path else "no file"
-            notify(f"loop {number}: {tally.games} of {len(made.jobs)} games played, in {where}")
+            notify(f"loop {number}: {tally.games} of {len(made)} games played, in {where}")
             standings.read(results_files(folder))
             report.finish()
             before = {one.key for one in situation.good}
@@ -217,7 +207,7 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
             done = number
             if endpoint.halt is not None or not tally.games:
                 break  # what gave nothing now would give nothing again
-        if made.jobs and tally.games:  # else the last block printed is the state still
+        if made and tally.games:  # else the last block printed is the state still
             print(situation.block(f"After loop {done}", came_of_it), end="\n\n")
         status = endpoint.halt.exit_status if endpoint.halt else 0
         if args.export and status:

@@ -5,7 +5,6 @@ import contextlib
 import signal
 import tempfile
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,7 +42,6 @@ class Tally:
     with_invalid: int = 0
     lost: int = 0
     unfinished: int = 0
-    rejections: Counter[str] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
     ran: set[str] = field(default_factory=set)
     """Keys of the boards on which a game got at least one reply."""
@@ -59,7 +57,6 @@ class Tally:
         self.lost += rollout.complete_reason == "max_mistakes"
         self.unfinished += rollout.complete_reason not in WON | {"max_mistakes"}
         self.with_invalid += "invalid" in facts.statuses
-        self.rejections[why or "good"] += 1
         self.usage += rollout.usage
 
 

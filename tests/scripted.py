@@ -8,7 +8,9 @@ body sent with status 200, a `Sent`, or an exception: the connection breaks befo
 
 import asyncio
 import contextlib
+import errno
 import json
+import os
 import selectors
 import threading
 import time
@@ -287,3 +289,20 @@ def clock() -> float:
 def jump(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the endpoint read the clock of the loop it runs on."""
     monkeypatch.setattr("connections_env.endpoint.time", SimpleNamespace(monotonic=clock))
+
+
+def full_after(left: int) -> Any:
+    """A write for a disk with so many bytes left: the last one that fits is cut, as the kernel does."""
+    write = os.write
+
+    def limited(fd: int, data: Any) -> int:
+        nonlocal left
+        if fd <= 2:
+            return write(fd, data)
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = write(fd, bytes(data)[:left])
+        left -= written
+        return written
+
+    return limited

@@ -24,6 +24,7 @@ from connections_env.files import (
     results_files,
     results_number,
 )
+from tests.scripted import full_after
 
 ROOT = Path(__file__).parents[1]
 
@@ -234,23 +235,6 @@ def test_many_rows_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "fsync", lambda fd: (syncs.append(fd), fsync(fd)))
     appending(tmp_path, ["{}"] * 500)
     assert 1 <= len(syncs) < 50
-
-
-def full_after(left: int) -> Any:
-    """A write for a disk with so many bytes left: the last one that fits is cut, as the kernel does."""
-    write = os.write
-
-    def limited(fd: int, data: Any) -> int:
-        nonlocal left
-        if fd <= 2:
-            return write(fd, data)
-        if not left:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written = write(fd, bytes(data)[:left])
-        left -= written
-        return written
-
-    return limited
 
 
 @pytest.mark.parametrize("left", [8, 9, 12, 15])

@@ -23,7 +23,7 @@ from connections_env.records import Rollout, read_row
 from connections_env.session import without_secrets
 from generate_rollouts import main
 from tests.boards import FIVE, PLAIN, THREE
-from tests.scripted import Script, Seen, Sent, Server, Step, completion, refusal, winner
+from tests.scripted import Script, Seen, Sent, Server, Step, completion, full_after, refusal, winner
 
 ROOT = Path(__file__).parents[1]
 KEY = "sk-test-0123456789abcdef"
@@ -543,22 +543,6 @@ def test_a_model_that_hides_its_reasoning_is_found_out(server: Any, puzzles: Pat
     assert len(there.seen) < 30
     assert sum(row.usage.requests for row in rows_in(folder / "results_1.jsonl")) == len(there.seen)
     assert status_of(*argv, "--allow-empty-reasoning") == 0
-
-
-def full_after(left: int) -> Any:
-    write = os.write
-
-    def limited(fd: int, data: Any) -> int:
-        nonlocal left
-        if fd <= 2:
-            return write(fd, data)
-        if not left:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written = write(fd, bytes(data)[:left])
-        left -= written
-        return written
-
-    return limited
 
 
 def test_a_disk_that_is_full_from_the_start_is_one_line_and_no_file(
