@@ -16,38 +16,27 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
 from connections_env.command import exit_status
-from connections_env.examples import GoodRow, SftRow, looks_like
+from connections_env.dataset import FORMATS, Format, SftRow, build_row, sft_line
+from connections_env.examples import ID_PREFIX, GoodRow, looks_like
 from connections_env.files import read_lines, results_number, shown
 from connections_env.flags import UsageError, add_flags, command_parser
-from connections_env.play import Disagrees, replay_rollout
+from connections_env.heldout import HeldOut, hold_out, hold_out_other_splits
+from connections_env.play import Disagrees
 from connections_env.quality import Rank, facts_of, rank
-from connections_env.records import BadRow, FutureRow, Rollout, first_problem, history_of, read_object
-from connections_env.rewards import reward
-from connections_env.sources import SourceError, load_puzzles, other_splits
+from connections_env.records import BadRow, FutureRow, first_problem, read_object
 from connections_env.steps import MADE_BY as STEP_FILES
 from connections_env.steps import check_input, check_writable, list_for_rerun, replacing, spare_row
 from connections_env.tables import distribution_table, reasons_table, share
 from connections_env.terminal import Reporter, notify
 from connections_env.tokens import Limits, Tokenizer, limits_of, load_tokenizer
-from connections_env.validation import (
-    ID_PREFIX,
-    HeldOut,
-    Requirements,
-    bare_id,
-    exported,
-    problems,
-    tokens_of,
-)
+from connections_env.validation import Requirements, problems
 
 INPUTS = ("good_examples_reduced.jsonl", "doctored_gameplay_reduced.jsonl")
 OUTPUT, REJECTS, RERUN = "sft_examples.jsonl", "sft_rejects.jsonl", "rerun_puzzles.txt"
-Format = Literal["trl", "messages"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 @dataclass(frozen=True)
@@ -93,6 +82,7 @@ class Outcome:
 
     read: int = 0
     rows: list[SftRow] = field(default_factory=list)
+    written: bool = False
     better_in: int = 0
     """Rows of puzzles of which a better row is in the dataset."""
     rejects: list[Reject] = field(default_factory=list)
@@ -184,84 +174,6 @@ def choose(group: Sequence[Candidate], need: Requirements, outcome: Outcome) -> 
     return None
 
 
-def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
-    """The dataset's row of a game; history and figures come from its replay. Raises `Disagrees`."""
-    _, states = replay_rollout(row)
-    end, counts = states[-1], tokens_of(row, tokenizer)
-    right = sum(turn.status == "correct" for turn in end.player_turns)
-    in_prompt = counts.sequence - counts.completion
-    return SftRow(
-        puzzle_id=ID_PREFIX + bare_id(row.info.puzzle_id),
-        prompt=exported(row.prompt),
-        completion=exported(row.completion),
-        reward=reward(end),
-        accuracy=right / len(end.player_turns),
-        guess_history=history_of(end),
-        categories=row.info.categories,
-        doctored=row.doctored,
-        doctoring_type="gameplay" if row.doctored else "none",
-        complete_reason=row.complete_reason,
-        rollout_id=row.rollout_id,
-        source=row.info.source,
-        model=row.model,
-        simulated=row.simulated,
-        resumed_turns=row.resumed_from.turns if row.resumed_from else 0,
-        reduced=row.reduced,
-        reducer_model=row.reducer_model or "",
-        tokens_before=counts.sequence if row.tokens_before is None else row.tokens_before + in_prompt,
-        num_turns=len(row.replies),
-        num_tokens=counts.sequence,
-        max_reply_tokens=max(counts.replies),
-        tokenizer=tokenizer.name,
-    )
-
-
-def sft_line(row: SftRow, layout: Format) -> str:
-    """A row as it is written; `messages` has one list in place of prompt and completion."""
-    columns: dict[str, Any] = row.model_dump()
-    if layout == "messages":
-        messages = columns.pop("prompt") + columns.pop("completion")
-        columns = {"puzzle_id": columns.pop("puzzle_id"), "messages": messages, **columns}
-    return json.dumps(columns, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-# Held-out puzzles
-
-
-def hold_out(held: HeldOut, what: str) -> None:
-    """Adds the puzzles of a source, of `source:split`, or of a .txt file of ids. Raises `UsageError`, `SourceError`."""
-    path = Path(what)
-    if path.suffix == ".txt":
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read {what}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
-        held.ids |= {bare_id(line.strip()): what for line in lines if line.strip()}
-        return
-    source, colon, split = ("", "", "") if path.exists() else what.rpartition(":")
-    puzzles = load_puzzles(source, split) if colon else load_puzzles(what)
-    held.boards |= {puzzle.key: what for puzzle in puzzles.puzzles}
-
-
-def hold_out_other_splits(held: HeldOut, rows: Iterable[Rollout], report: Callable[[str], None]) -> None:
-    """Adds the splits that the rows' sources have beside the one that most of their rows are from.
-
-    Hub datasets are looked at on this machine only; what is not there is reported, a line a source.
-    """
-    splits: dict[str, Counter[str]] = {}
-    for row in rows:
-        splits.setdefault(row.info.source, Counter()).update([row.info.split] if row.info.split else [])
-    if splits.pop("", None) is not None:
-        report("some rows name no source, so nothing but --exclude holds puzzles out for them")
-    for source, counted in splits.items():
-        try:
-            for split in other_splits(source, max(counted, key=lambda name: counted[name], default="")):
-                puzzles = load_puzzles(source, split, local_only=True).puzzles
-                held.boards |= {puzzle.key: f"{source}:{split}" for puzzle in puzzles}
-        except SourceError as error:
-            report(f"the other splits of {source} are not held out: {error}")
-
-
 # The step
 
 
@@ -275,11 +187,13 @@ def run(
     default_exclude: bool = True,
     allow_simulated: bool = False,
     layout: Format = "trl",
+    strict: bool = False,
     report: Callable[[str], None] = notify,
 ) -> Outcome:
     """Writes the dataset, and the rejects and the puzzles without a row beside it.
 
-    Without a single row `output` stays as it was. Raises `UsageError`, `SourceError`, `FutureRow`, OSError.
+    Without a single row, or with a reject where `strict`, `output` stays as it was.
+    Raises `UsageError`, `SourceError`, `FutureRow`, OSError.
     """
     check_output(output, inputs)
     outcome, held_out = Outcome(), HeldOut()
@@ -311,10 +225,11 @@ def run(
         rejects = stack.enter_context(replacing(output.with_name(REJECTS)))
         for reject in (*outcome.rejects, *outcome.spare_rejects):
             rejects.write(json.dumps(vars(reject), ensure_ascii=False) + "\n")
-        if outcome.rows:
+        outcome.written = bool(outcome.rows) and not (strict and outcome.rejects)
+        if outcome.written:
             dataset = stack.enter_context(replacing(output))
             dataset.writelines(sft_line(row, layout) for row in outcome.rows)
-    kept = {bare_id(row.puzzle_id) for row in outcome.rows}
+    kept = {row.puzzle_id.removeprefix(ID_PREFIX) for row in outcome.rows}
     list_for_rerun(output.with_name(RERUN), kept, outcome.without_row)
     return outcome
 
@@ -335,10 +250,13 @@ def summary(outcome: Outcome, output: Path) -> str:
         {"accepted": len(rows) - outcome.spares_used, "a better row of the puzzle is in": outcome.better_in}
     )
     became.update(f"rejected, {reject.reason}" for reject in outcome.rejects)
+    if outcome.written:
+        head = f"rows read: {outcome.read}, examples written: {len(rows)} -> {shown(output)}"
+    else:
+        why = f"{len(rows)} fit, but --strict takes no rejects" if rows else "none fit for the dataset"
+        head = f"rows read: {outcome.read}, {why}; {shown(output)} was not written"
     parts = [
-        f"rows read: {outcome.read}, examples written: {len(rows)} -> {shown(output)}"
-        if rows
-        else f"rows read: {outcome.read}, none fit for the dataset; {shown(output)} was not written",
+        head,
         reasons_table(became, outcome.read),
         _notes(outcome, output, rejects),
     ]
@@ -429,7 +347,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default="trl",
         help="trl: prompt and completion (default); messages: one list of messages",
     )
-    parser.add_argument("--strict", action="store_true", help="exit with 1 if any row was rejected")
+    parser.add_argument(
+        "--strict", action="store_true", help="write no dataset and exit with 1 if any row was rejected"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be read")
     add_flags(parser, "files", "tokens")
     return parser.parse_args(argv)
@@ -448,11 +368,12 @@ def _collate(args: argparse.Namespace) -> int:
         default_exclude=not args.no_default_exclude,
         allow_simulated=args.allow_simulated,
         layout=args.format,
+        strict=args.strict,
         report=report,
     )
     report.finish()
     print(summary(outcome, output))
-    return 1 if not outcome.rows or (args.strict and outcome.rejects) else 0
+    return 0 if outcome.written else 1
 
 
 def main(argv: list[str] | None = None) -> int:

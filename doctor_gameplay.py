@@ -55,17 +55,17 @@ class Ward:
 def admit(source: Path, doctored: Path, report: Reporter) -> Ward:
     """Reads the jobs and the games doctored earlier."""
     ward = Ward()
-    for row in read_step(doctored, GoodRow, report) if doctored.exists() else ():
+    for _, row in read_step(doctored, GoodRow, report) if doctored.exists() else ():
         _keep_better(ward.doctored, row)
     if report.count:  # it is about to be written anew, without them
         raise UsageError(f"{shown(doctored)} has lines that cannot be read; mend them or move the file away")
-    for job in read_step(source, JobRow, report):
+    for place, job in read_step(source, JobRow, report):
         ward.jobs += 1
         key = board_key(job.info.all_words)
         try:
             replay_rollout(job)
         except Disagrees as error:
-            report(f"{source.name}: puzzle {job.info.puzzle_id}: {error}; skipped")
+            report(f"{place}: puzzle {job.info.puzzle_id}: {error}; skipped")
             ward.disagreeing += 1
             continue
         if key in ward.doctored:
@@ -145,10 +145,10 @@ def write(ward: Ward, output_dir: Path) -> list[JobRow]:
     """Adds what is doctored to what is there and writes the jobs that are left; gives the latter."""
     doctored, rerun = output_dir / DOCTORED, output_dir / RERUN
     with locked(output_dir):  # another run may have added to both since they were read
-        for row in read_step(doctored, GoodRow, lambda line: None) if doctored.exists() else ():
+        for _, row in read_step(doctored, GoodRow, lambda line: None) if doctored.exists() else ():
             _keep_better(ward.doctored, row)
         jobs = dict(ward.to_play)
-        for job in read_step(rerun, JobRow, lambda line: None) if rerun.exists() else ():
+        for _, job in read_step(rerun, JobRow, lambda line: None) if rerun.exists() else ():
             jobs.setdefault(board_key(job.info.all_words), job)
         left = [job for key, job in jobs.items() if key not in ward.doctored]
         write_rows({doctored: ward.doctored.values(), rerun: left})

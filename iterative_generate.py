@@ -29,6 +29,8 @@ from connections_env.records import BadRow
 from connections_env.rulesets import RULESETS
 from connections_env.salvage import salvage
 from connections_env.session import (
+    OFFLINE_MODEL,
+    WhenNeeded,
     masked_command,
     open_endpoint,
     play_jobs,
@@ -188,13 +190,15 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
     situation = assess(puzzles, standings, all_puzzles=args.all_puzzles)
     boards = [board for one in (*situation.salvageable, *situation.unsalvageable) if (board := one.board())]
     started, done, came_of_it = time.monotonic(), 0, ""
-    async with open_endpoint(args, [*puzzles, *boards]) as endpoint:
+    async with WhenNeeded(lambda: open_endpoint(args, [*puzzles, *boards])) as endpoint:
         for number in range(1, args.loop + 1):
-            print(situation.block(f"Loop {number}", came_of_it), end="\n\n", flush=True)
             made = plan(situation, standings, args, rollout_ids(args, next_number(folder)))
+            if made:
+                endpoint.get()  # what is wrong with the key or the prices is said before anything else
+            print(situation.block(f"Loop {number}", came_of_it), end="\n\n", flush=True)
             if not made:
                 break
-            tally, path = await play_jobs(made, endpoint, lambda: claim_results_file(folder), args)
+            tally, path = await play_jobs(made, endpoint.get(), lambda: claim_results_file(folder), args)
             where = shown(path) if path else "no file"
             notify(f"loop {number}: {tally.games} of {len(made)} games played, in {where}")
             standings.read(results_files(folder))
@@ -214,7 +218,8 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
             notify(f"{args.export} was not written: the run stopped before")
         elif args.export:
             status = await export(puzzles, args, report, endpoint)
-        print(spent(endpoint, time.monotonic() - started))
+        if endpoint.opened:
+            print(spent(endpoint.opened, time.monotonic() - started))
         print(next_steps(situation, args, folder))
     if endpoint.halt is not None:
         print(printable(f"stopped: {endpoint.halt.why}"), file=sys.stderr)
@@ -222,7 +227,7 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
     return status
 
 
-async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter, endpoint: Endpoint) -> int:
+async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter, endpoint: WhenNeeded) -> int:
     """From the results to the final file: steps 2, 5 and 6, their files beside it. Gives the exit status."""
     work, tokenizer, limits = args.export.parent, load_tokenizer(args.tokenizer), limits_of(args)
     keys = None if args.all_puzzles else keys_of(puzzles)
@@ -232,12 +237,12 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
         print("nothing to export: no good game yet\n")
         return 1
     list_for_rerun(work / filter_gameplay.RERUN, set(), filter_gameplay.rerun_ids(best, puzzles))
-    model = endpoint.settings.model
+    model = OFFLINE_MODEL if args.offline else args.model
     stream = reduce_tokens.survey(work / filter_gameplay.GOOD, work, limits, tokenizer, model, report)
     began = time.monotonic()
     # The endpoint of the games, so that one budget bounds the whole command.
     reduced = await reduce_tokens.run(
-        [stream], work, limits, tokenizer, lambda: nullcontext(endpoint), verbose=args.verbose
+        [stream], work, limits, tokenizer, lambda: nullcontext(endpoint.get()), verbose=args.verbose
     )
     print(reduce_tokens.summary(reduced, time.monotonic() - began), end="\n\n")
     if reduced.left:

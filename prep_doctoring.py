@@ -39,11 +39,11 @@ class Prepared:
 def run(source: Path, output: Path, truncate: Truncate, report: Reporter) -> Prepared:
     """Reads bad games and writes their jobs."""
     prepared = Prepared()
-    for bad in read_step(source, RejectedRow, report):
+    for place, bad in read_step(source, RejectedRow, report):
         try:
             job = job_row(bad, truncate)
         except Disagrees as error:
-            report(f"{source.name}: puzzle {bad.info.puzzle_id}: {error}; skipped")
+            report(f"{place}: puzzle {bad.info.puzzle_id}: {error}; skipped")
             prepared.disagreeing += 1
             continue
         if job is None:

@@ -10,40 +10,31 @@ place of such a game; a puzzle without one is dropped and listed in rerun_puzzle
 
 import argparse
 import asyncio
-import contextlib
-import hashlib
-import json
 import sys
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from pathlib import Path
 
-from pydantic import ValidationError
 from tqdm import tqdm
 
 from connections_env import prompts
 from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint, Halt
 from connections_env.examples import GoodRow
-from connections_env.files import ResultsFile, claim_file, read_lines, shown
+from connections_env.files import shown
 from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.play import Stopped
 from connections_env.pool import interrupts
+from connections_env.progress import Finished, Progress, key_of
 from connections_env.puzzles import board_key
 from connections_env.records import BadRow, Message, Usage
-from connections_env.reduction import (
-    Finished,
-    Reducer,
-    can_fit,
-    chosen,
-    count_row,
-)
+from connections_env.reduction import Reducer, count_row
+from connections_env.rewriting import can_fit, chosen
 from connections_env.session import OFFLINE_MODEL, open_endpoint
 from connections_env.steps import check_input, check_writable, list_for_rerun, read_step, replacing
 from connections_env.tables import reasons_table, share
@@ -64,29 +55,28 @@ class Stream:
     path: Path
     output: Path
     rows: list[GoodRow]
+    progress: Progress
     skipped: int = 0
     """Lines that hold no good example."""
     over: dict[int, str] = field(default_factory=dict)
     """Place among the rows -> key under which the row's outcome is kept."""
     counts: dict[str, Counts] = field(default_factory=dict)
-    finished: dict[str, Finished] = field(default_factory=dict)
-    """By key."""
     earlier: set[str] = field(default_factory=set)
     """Keys that an earlier run finished."""
-    progress: list[Path] = field(default_factory=list)
 
     @property
     def left(self) -> dict[str, GoodRow]:
         """Key -> row still to be reduced; rows that are alike, once."""
-        return {key: self.rows[place] for place, key in self.over.items() if key not in self.finished}
+        return {key: self.rows[place] for place, key in self.over.items() if key not in self.progress.finished}
 
     @property
     def outcomes(self) -> list[Finished]:
-        return [self.finished[key] for key in self.over.values() if key in self.finished]
+        finished = self.progress.finished
+        return [finished[key] for key in self.over.values() if key in finished]
 
     def reduced_rows(self) -> Iterator[GoodRow]:
         for place, row in enumerate(self.rows):
-            outcome = self.finished[self.over[place]].row if place in self.over else row
+            outcome = self.progress.finished[self.over[place]].row if place in self.over else row
             if outcome is not None:
                 yield outcome
 
@@ -102,23 +92,18 @@ def survey(
     retry_rejected: bool = False,
 ) -> Stream:
     """Reads an input, counts it, and finds what earlier runs finished of it. Calls nobody, writes nothing."""
-    stream = Stream(path, folder / f"{path.stem}_reduced.jsonl", list(read_step(path, GoodRow, report)))
+    output = folder / f"{path.stem}_reduced.jsonl"
+    stream = Stream(path, output, [row for _, row in read_step(path, GoodRow, report)], Progress(output))
     stream.skipped = report.count
     report.finish()
     for place, row in enumerate(stream.rows):
         counts = count_row(row, tokenizer)
         if limits.over(counts, len(row.info.all_words)):
-            stream.over[place] = key = progress_key(row, limits, tokenizer, model)
+            stream.over[place] = key = key_of(row, limits, tokenizer, simulated=model == OFFLINE_MODEL)
             stream.counts[key] = counts
-    stream.progress = sorted(folder.glob(f".{stream.output.stem}.progress_*.jsonl"))
-    wanted = stream.left
-    for line in (line for file in stream.progress for line in read_lines(file)):
-        with contextlib.suppress(ValidationError):  # a torn line of a run that was killed
-            done = Finished.model_validate_json(line.data)
-            if done.key in wanted and not (done.rejects and retry_rejected):
-                stream.finished[done.key] = done
+    stream.progress.read(set(stream.over.values()), retry_rejected=retry_rejected)
     _take_over(stream, limits, tokenizer, model)
-    stream.earlier = set(stream.finished)
+    stream.earlier = set(stream.progress.finished)
     return stream
 
 
@@ -126,35 +111,19 @@ def _take_over(stream: Stream, limits: Limits, tokenizer: Tokenizer, model: str)
     """Takes rows from the output of an earlier run that still fit, if the same model reduced them."""
     if not stream.output.is_file():
         return
-    wanted = {(row.rollout_id, _texts(row.completion)): key for key, row in stream.left.items()}
-    for row in read_step(stream.output, GoodRow, lambda line: None):
-        key = wanted.get((row.rollout_id, _texts(row.original_completion or [])))
+    wanted = {(row.rollout_id, _said(row.completion)): key for key, row in stream.left.items()}
+    for _, row in read_step(stream.output, GoodRow, lambda line: None):
+        key = wanted.get((row.rollout_id, _said(row.original_completion or [])))
         counts = count_row(row, tokenizer) if key and row.reducer_model == model else None
         if key and counts and not limits.over(counts, len(row.info.all_words)):
             pairs = zip(stream.counts[key].replies, counts.replies, strict=False)
             shortened = [(was, now) for was, now in pairs if was != now]
-            spares = stream.left[key].spares
-            row = row.model_copy(update={"spares": spares})
-            stream.finished[key] = Finished(key=key, row=row, shortened=shortened)
+            row = row.model_copy(update={"spares": stream.left[key].spares})
+            stream.progress.finished[key] = Finished(key=key, row=row, shortened=shortened)
 
 
-def _texts(messages: list[Message]) -> tuple[str, ...]:
+def _said(messages: list[Message]) -> tuple[str, ...]:
     return tuple(message.content for message in messages)
-
-
-def progress_key(row: GoodRow, limits: Limits, tokenizer: Tokenizer, model: str) -> str:
-    """The same for the same game, limits and tokenizer, whatever the model: only the simulated player's are apart."""
-    parts = [_texts(row.completion), asdict(limits), tokenizer.name, model == OFFLINE_MODEL]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def claim_progress(output: Path) -> tuple[Path, int]:
-    """Creates a progress file beside an output; each run has its own, so that none is torn or deleted by another."""
-    for number in count(1):
-        path = output.parent / f".{output.stem}.progress_{number}.jsonl"
-        with contextlib.suppress(FileExistsError):
-            return path, claim_file(path)
-    raise AssertionError("numbers do not end")
 
 
 # The run
@@ -167,6 +136,8 @@ class Outcome:
     """Empty where rows are left to be reduced."""
     lost: list[str] = field(default_factory=list)
     """Ids of puzzles without any row."""
+    to_rerun: int = 0
+    """Ids in the list of puzzles to play again, those of earlier steps included."""
     halt: Halt | None = None
     usage: Usage = field(default_factory=Usage)
     failed_attempts: int = 0
@@ -193,75 +164,53 @@ async def run(
     outcome = Outcome(streams)
     if outcome.left:
         async with connect() as endpoint:
-            await _reduce_all(streams, Reducer(endpoint, limits, tokenizer, verbose))
+            await _reduce_all([(one, Reducer(endpoint, limits, tokenizer, one.progress, verbose)) for one in streams])
             outcome.halt, outcome.usage = endpoint.halt, endpoint.usage
             outcome.failed_attempts, outcome.cost = endpoint.failed_attempts, endpoint.cost
     if not outcome.left:
         outcome.lost = lost_puzzles(streams)
         outcome.written = list(_write(outcome, folder))
         for stream in streams:
-            _remember_rejects(stream)
+            stream.progress.close()
     return outcome
 
 
-def _remember_rejects(stream: Stream) -> None:
-    """Keeps what was tried in vain, so that it is not paid for again, and removes the rest of the progress."""
-    in_vain = [done for done in stream.finished.values() if done.rejects]
-    kept = stream.output.with_name(f".{stream.output.stem}.progress_0.jsonl")
-    if in_vain:
-        with replacing(kept) as file:
-            file.writelines(done.model_dump_json() + "\n" for done in in_vain)
-    for path in {*stream.progress, kept} - ({kept} if in_vain else set()):
-        path.unlink(missing_ok=True)
-
-
-async def _reduce_all(streams: list[Stream], reducer: Reducer) -> None:
+async def _reduce_all(streams: list[tuple[Stream, Reducer]]) -> None:
     """Twice as many rows at a time as requests may be in flight, so that one always waits for a place that is free."""
-    endpoint = reducer.endpoint
-    todo = [(stream, key, row) for stream in streams for key, row in stream.left.items()]
+    endpoint = streams[0][1].endpoint
+    todo = [(stream, reducer, key, row) for stream, reducer in streams for key, row in stream.left.items()]
     queue = iter(todo)
     with interrupts(endpoint), tqdm(total=len(todo), unit="row", dynamic_ncols=True) as bar:
 
         def count_one() -> None:
             bar.update()
 
-        async def work(files: dict[Path, ResultsFile]) -> None:
-            for stream, key, row in queue:
+        async def work() -> None:
+            for stream, reducer, key, row in queue:
                 if endpoint.halt is not None:
                     return
                 try:
-                    done = await reducer.finish(row, key, stream.counts[key])
-                    stream.finished[key] = done
-                    files[stream.output].append(done.model_dump_json(), count_one)
+                    stream.progress.add(await reducer.finish(row, key, stream.counts[key]), count_one)
                 except Stopped:
                     continue
                 except OSError as error:
-                    endpoint.stop(_cannot_save(stream, error), 1)
+                    _cannot_save(endpoint, stream, error)
                 except Exception as error:  # a bug of ours must not take the other rows with it
                     traceback.print_exc()
                     endpoint.stop(f"{type(error).__name__} at {row.info.puzzle_id}: please report it", 1)
 
         async with AsyncExitStack() as stack:
-            files = {
-                stream.output: await stack.enter_async_context(_progress_file(stream, endpoint)) for stream in streams
-            }
+            for stream, _ in streams:
+                await stack.enter_async_context(stream.progress.saving(partial(_cannot_save, endpoint, stream)))
             async with asyncio.TaskGroup() as workers:
                 for _ in range(min(2 * endpoint.settings.max_concurrent, len(todo))):
-                    workers.create_task(work(files))
-    for stream in streams:
-        if (path := files[stream.output].path) is not None:
-            stream.progress.append(path)
+                    workers.create_task(work())
     endpoint.settle()
 
 
-def _progress_file(stream: Stream, endpoint: Endpoint) -> ResultsFile:
-    return ResultsFile(
-        partial(claim_progress, stream.output), lambda error: endpoint.stop(_cannot_save(stream, error), 1)
-    )
-
-
-def _cannot_save(stream: Stream, error: OSError) -> str:
-    return f"cannot write beside {shown(stream.output)}: {error.strerror}; make room or mend the folder, then run again"
+def _cannot_save(endpoint: Endpoint, stream: Stream, error: OSError) -> None:
+    why = f"cannot write beside {shown(stream.output)}: {error.strerror}; make room or mend the folder, then run again"
+    endpoint.stop(why, 1)
 
 
 def lost_puzzles(streams: list[Stream]) -> list[str]:
@@ -284,7 +233,7 @@ def _write(outcome: Outcome, folder: Path) -> Iterator[Path]:
     rerun = folder / RERUN
     kept = {row.info.puzzle_id for stream in outcome.streams for row in stream.reduced_rows()}
     if rerun.is_file() or outcome.lost:
-        list_for_rerun(rerun, kept, outcome.lost)
+        outcome.to_rerun = list_for_rerun(rerun, kept, outcome.lost)
         yield rerun
 
 
@@ -339,7 +288,7 @@ def _sum_and_mean(tokens: list[int]) -> str:
 def _files(outcome: Outcome) -> str:
     lines = [f"{len(list(stream.reduced_rows()))} rows -> {shown(stream.output)}" for stream in outcome.streams]
     rejects = sum(len(done.rejects) for stream in outcome.streams for done in stream.outcomes)
-    others = {REJECTS: f"{rejects} rejected games", RERUN: f"{len(outcome.lost)} puzzles without a row"}
+    others = {REJECTS: f"{rejects} rejected games", RERUN: f"{outcome.to_rerun} puzzles without a row"}
     return "\n".join(
         [*lines, *(f"{others[path.name]} -> {shown(path)}" for path in outcome.written if path.name in others)]
     )

@@ -167,7 +167,7 @@ class Endpoint:
                 return replace(got, usage=got.usage.model_copy(update={"requests": attempts}))
             self.failed_attempts += 1
             if not got.may_pass:
-                self._refuse(got)
+                self._refuse(got, resumed=any(message["role"] == "assistant" for message in messages))
             longest = LONGEST_RATE_LIMIT_BACKOFF if got.rate_limited else LONGEST_BACKOFF
             delay = max(_backoff(attempts, longest), got.retry_after or 0.0)
             if got.rate_limited:
@@ -221,9 +221,9 @@ class Endpoint:
             self.stop(f"the budget is used up: {self.cost:.4f} of {self.settings.max_cost:.4f} USD", 0)
             raise Stopped
 
-    def _refuse(self, failure: Failure) -> NoReturn:
+    def _refuse(self, failure: Failure, *, resumed: bool) -> NoReturn:
         """Ends this game, all games or the run over a failure that will not pass."""
-        if self._proven and failure.too_long:
+        if failure.too_long and (self._proven or resumed):  # a game that goes on may be too long all by itself
             raise PromptTooLong
         status = failure.status or 0
         when = "refused a request" if self._proven else "refused the first request"

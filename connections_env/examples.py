@@ -3,9 +3,8 @@
     good_examples.jsonl, doctored_gameplay.jsonl, *_reduced.jsonl   GoodRow
     bad_examples.jsonl                                              RejectedRow
     doctor_gameplay.jsonl, doctor_gameplay_rerun.jsonl              JobRow
-    sft_examples.jsonl                                              SftRow, the product
 
-The first three are rollouts with a few fields more, so that whatever reads results reads them too.
+All are rollouts with a few fields more, so that whatever reads results reads them too.
 """
 
 from collections.abc import Mapping
@@ -15,7 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from connections_env.parsing import Asked, canonical, read_guess, read_themes, reasoning_of
 from connections_env.play import Job, make_rollout, replay_rollout
-from connections_env.records import Category, GuessRow, Message, Rollout
+from connections_env.records import Message, Rollout
+
+# What the final dataset puts before ids: loaders take strings like 2024-01-05 for dates.
+ID_PREFIX = "puzzle-"
 
 
 class Place(BaseModel):
@@ -34,7 +36,7 @@ class GoodRow(Rollout):
     """The puzzle's other good rollouts, the best first, for when this one fails later."""
     reduced: bool = False
     reducer_model: str | None = None
-    tokens_before: int | None = None
+    tokens_before: int | None = Field(default=None, ge=0)
     """Tokens of the completion as rendered, before it was reduced; None where it was not."""
     original_completion: list[Message] | None = None
 
@@ -59,44 +61,6 @@ class JobRow(Rollout):
     """Why the game was bad."""
     cut_why: str
     """What the first reply that was cut off did; empty where the game was only interrupted."""
-
-
-class SftRow(BaseModel):
-    """A row of the final dataset. Every key is in every row; floats are floats.
-
-    Nothing is null in one row and a value in another: Arrow takes a column's type from the first rows of a file, and a
-    column that is null there cannot take text later.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    puzzle_id: str
-    prompt: list[dict[str, str]]
-    completion: list[dict[str, str]]
-    reward: float
-    accuracy: float
-    """Right guesses over the player's guesses."""
-    guess_history: list[GuessRow]
-    categories: list[Category]
-    doctored: bool
-    doctoring_type: Literal["none", "gameplay"]
-    complete_reason: str
-    rollout_id: str
-    source: str
-    model: str
-    simulated: bool
-    resumed_turns: int
-    reduced: bool
-    reducer_model: str
-    """Empty where the row was not reduced."""
-    tokens_before: int
-    """What `num_tokens` was before the row was reduced; the same where it was not."""
-    num_turns: int
-    """Replies of the player."""
-    num_tokens: int
-    """Of prompt and completion together, as rendered: what a trainer's `max_length` has to hold."""
-    max_reply_tokens: int
-    """Of the longest reply."""
-    tokenizer: str
 
 
 def canonical_row(rollout: Rollout, **fields: Any) -> GoodRow:

@@ -99,6 +99,7 @@ class ResultsFile:
     def append(self, line: str, then: Callable[[], None] = lambda: None) -> None:
         if self._fd is None:
             self.path, self._fd = self._claim()
+            self._size = os.fstat(self._fd).st_size
         try:
             data = memoryview(line.encode() + b"\n")
             while data:

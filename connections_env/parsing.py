@@ -19,7 +19,12 @@ Asked = Literal["guess", "themes"]
 _TAG = re.compile(r"<\s{0,8}(/?)\s{0,8}(think|thinking|guess|themes)\s{0,8}>", re.IGNORECASE)
 _BEGUN_TAG = re.compile(r"<\s*/?\s*(?:think|thinking|guess|themes)?\s*\Z", re.IGNORECASE)
 _LONGEST_BEGUN_TAG = 32  # characters of it looked at, so that cutting many stays linear
-_CONTROL_TOKEN = re.compile(r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</?s>|<(?:start|end)_of_turn>|\[/?INST\]")
+# What templates steer by, tool tags included (single tokens of Qwen3), and characters no text has.
+_CONTROL_TOKEN = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</?s>|<(?:start|end)_of_turn>|\[/?INST\]|</?tool_(?:call|response)>"
+    r"|[\x00-\x08\x0e-\x1f\x7f]"
+)
+_WORD = re.compile(r"\w")  # a dash or a zero-width space is no reasoning
 _EMPTY = re.compile(r"[\s\[\],，、;；|]*")  # an answer of nothing but these is talk about the format
 _CUT_OFF = frozenset({"length", "max_tokens", "content_filter", "insufficient_system_resource", "abort"})
 
@@ -112,7 +117,7 @@ def reasoning_of(reply: Reply, asked: Asked = "guess") -> str:
         if _is_answer(piece):
             break
         texts.append(piece.text)
-    texts = [text.strip() for text in texts if text.strip()]
+    texts = [text.strip() for text in texts if _WORD.search(text)]
     return "\n\n".join([*filter(None, map(_without_begun_tags, texts[:-1])), *texts[-1:]])
 
 
@@ -126,11 +131,17 @@ def _without_begun_tags(text: str) -> str:
     return text[:end]
 
 
+def control_token(text: str) -> str | None:
+    """The first thing in a text that would steer a chat template or a tokenizer, or None."""
+    found = _CONTROL_TOKEN.search(text)
+    return found and found[0]
+
+
 def unfit_reason(reply: Reply, puzzle: Puzzle, asked: Asked = "guess") -> str | None:
     """Why a reply may not enter training data, or None if it is fit."""
     if reply.finish_reason in _CUT_OFF:
         return "cut_off"
-    if _CONTROL_TOKEN.search(reply.content) or _CONTROL_TOKEN.search(reply.reasoning):
+    if control_token(reply.content) or control_token(reply.reasoning):
         return "control_tokens"
     if asked == "themes":
         if not read_themes(reply.content):

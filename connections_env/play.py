@@ -5,7 +5,7 @@ rollout = await play_game(job, ask, max_turns=11)
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -131,17 +131,23 @@ def unfit_replies(states: Sequence[GameState], replies: Sequence[Reply]) -> list
 async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollout | None:
     """Plays up to `max_turns` new replies. None if not a single one came: there is nothing new to keep.
 
-    `fields` go into the row as they are (model, sampling).
+    A conversation that is too long before anything new was said would be too long each time it is resumed, so its last
+    kept replies are cut until it is not. `fields` go into the row as they are (model, sampling).
     """
     replies, usage, simulated = list(job.kept), Usage(), job.simulated
     states = replay_replies(job.puzzle, job.ruleset, replies)
     messages = conversation(states, replies)
     started, clock = datetime.now(UTC), time.monotonic()
     end: str | None = None
-    for _ in range(max_turns):
+    while len(replies) - len(job.kept) < max_turns:
         try:
             answer = await ask(messages, job.rollout_id)
         except PromptTooLong:
+            if job.kept and len(replies) == len(job.kept):
+                job = _keeping_less(job)
+                replies, states, simulated = list(job.kept), states[: len(job.kept) + 1], job.simulated
+                messages = conversation(states, replies)
+                continue
             end = "prompt_too_long"
             break
         except Stopped:
@@ -167,6 +173,15 @@ async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollou
         timing={"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 3)},
         **fields,
     )
+
+
+def _keeping_less(job: Job) -> Job:
+    """The job that goes on from one reply earlier; from scratch where that was the first."""
+    if len(job.kept) == 1 or job.resumed_from is None:
+        return Job(job.rollout_id, job.puzzle, job.ruleset, example_id=job.example_id)
+    kept = job.kept[:-1]
+    resumed_from = job.resumed_from.model_copy(update={"turns": len(kept)})
+    return replace(job, kept=kept, resumed_from=resumed_from, turns_cut=job.turns_cut + 1)
 
 
 def make_rollout(

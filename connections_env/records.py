@@ -82,7 +82,7 @@ class ResumedFrom(_Row):
     """What a resumed rollout goes on from."""
 
     rollout_id: str | None
-    turns: int
+    turns: int = Field(ge=0)
     """Replies kept."""
 
 
@@ -114,7 +114,7 @@ class Rollout(_Row):
     usage: Usage = Usage()
     timing: dict[str, JsonValue] = Field(default_factory=dict)
     resumed_from: ResumedFrom | None = None
-    turns_cut: int = 0
+    turns_cut: int = Field(default=0, ge=0)
     """Replies cut off the games it goes on from, all the way up; 0 too where they were only interrupted."""
     simulated: bool = False
     schema_version: int = SCHEMA_VERSION
@@ -237,4 +237,6 @@ def _shown(line: bytes | str) -> str:
 def first_problem(error: ValidationError) -> str:
     """What is wrong with a row, in a few words: the field and why."""
     first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+    said = first["msg"].lower().removeprefix("value error, ")
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {said}" if where else said

@@ -13,10 +13,10 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from connections_env.endpoint import Endpoint, EndpointSettings, Prices
+from connections_env.endpoint import Endpoint, EndpointSettings, Halt, Prices
 from connections_env.files import ResultsFile
 from connections_env.flags import UsageError
 from connections_env.play import Job
@@ -86,6 +86,31 @@ def open_endpoint(args: argparse.Namespace, puzzles: Sequence[Puzzle]) -> Endpoi
         token_budget=args.token_budget,
     )
     return Endpoint(settings, transport, notify)
+
+
+class WhenNeeded:
+    """An endpoint that is opened when it is first asked for: a run with nothing to play needs no key."""
+
+    def __init__(self, open_it: Callable[[], Endpoint]):
+        self._open = open_it
+        self.opened: Endpoint | None = None
+
+    @property
+    def halt(self) -> Halt | None:
+        return self.opened.halt if self.opened else None
+
+    def get(self) -> Endpoint:
+        """Raises `UsageError` where the flags describe none."""
+        if self.opened is None:
+            self.opened = self._open()
+        return self.opened
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.opened is not None:
+            await self.opened.__aexit__()
 
 
 def _api_key(args: argparse.Namespace) -> str:

@@ -33,25 +33,31 @@ StepRow = TypeVar("StepRow", GoodRow, RejectedRow, JobRow)
 
 def check_input(path: Path, maker: str | None = None) -> None:
     """Raises `UsageError` for an input that is not there, naming the command that makes it."""
+    if path.is_dir():
+        raise UsageError(f"{shown(path)} is a folder; name a file")
     if not path.is_file():
         maker = MADE_BY.get(path.name, maker)
         how = f"; make it with: uv run python {maker}" if maker else ""
         raise UsageError(f"no such file: {shown(path)}{how}")
 
 
-def read_step(path: Path, kind: type[StepRow], report: Callable[[str], None]) -> Iterator[StepRow]:
-    """The rows of a step's file. Lines that are none are reported by file and line, with what they look like."""
+def read_step(path: Path, kind: type[StepRow], report: Callable[[str], None]) -> Iterator[tuple[str, StepRow]]:
+    """The rows of a step's file, each with its place (`good_examples.jsonl:3`).
+
+    Lines that are none are reported with theirs, and with what they look like.
+    """
     expected = {"good": "a good example", "bad": "a bad example", "job": "a job"}[kind.model_fields["kind"].default]
     for line in read_lines(path):
+        place = f"{path.name}:{line.number}"
         try:
             row = read_object(line.data)
             if row.get("kind") != kind.model_fields["kind"].default:
                 raise BadRow(f"expected {expected}, this looks like {looks_like(row)}")
-            yield kind.model_validate(row)
+            yield place, kind.model_validate(row)
         except ValidationError as error:
-            report(f"{path.name}:{line.number}: {first_problem(error)}; skipped")
+            report(f"{place}: {first_problem(error)}; skipped")
         except BadRow as error:
-            report(f"{path.name}:{line.number}: {error}; skipped")
+            report(f"{place}: {error}; skipped")
         except FutureRow as error:
             raise FutureRow(f"{path}:{line.number}: {error}") from None
 
@@ -74,12 +80,13 @@ def still_to_rerun(listed: list[str], kept: set[str], lost: list[str]) -> list[s
     return list(dict.fromkeys([*(puzzle_id for puzzle_id in listed if puzzle_id not in kept), *lost]))
 
 
-def list_for_rerun(path: Path, kept: set[str], lost: list[str]) -> None:
-    """Brings the list of puzzles to play again up to date."""
+def list_for_rerun(path: Path, kept: set[str], lost: list[str]) -> int:
+    """Brings the list of puzzles to play again up to date; gives its length."""
     listed = path.read_text(encoding="utf-8-sig").split("\n") if path.is_file() else []
     ids = still_to_rerun([line.strip() for line in listed if line.strip()], kept, lost)
     with replacing(path) as file:
         file.writelines(f"{puzzle_id}\n" for puzzle_id in ids)
+    return len(ids)
 
 
 def check_writable(folder: Path) -> None:

@@ -51,6 +51,10 @@ class Tokenizer:
         """How many tokens a text is."""
         return len(self.encode(text))
 
+    def special_in(self, text: str) -> list[str]:
+        """The control tokens of the vocabulary that a text holds, in order."""
+        return self._special.findall(text)
+
     def _cut(self, text: str) -> list[str]:
         """Text, control token, text, control token, ..., text."""
         parts = self._special.split(text)

@@ -7,33 +7,13 @@ from itertools import zip_longest
 
 from connections_env.examples import GoodRow
 from connections_env.game import GameState
-from connections_env.parsing import Asked, Reply, canonical, read_guess, read_themes, reasoning_of, unfit_reason
+from connections_env.heldout import HeldOut
+from connections_env.parsing import Asked, Reply, canonical, control_token, read_guess, read_themes, reasoning_of
 from connections_env.play import Job, make_rollout, replay_replies
 from connections_env.puzzles import Puzzle
 from connections_env.quality import facts_of, rejection
 from connections_env.records import GuessRow, Message, Rollout
 from connections_env.tokens import Counts, Limits, Tokenizer, count_game
-
-# Loaders take strings like 2024-01-05 for dates unless something stands before them.
-ID_PREFIX = "puzzle-"
-
-
-@dataclass
-class HeldOut:
-    """Puzzles that no row may be of: board -> where it comes from, and ids that were listed without their boards."""
-
-    boards: dict[str, str] = field(default_factory=dict)
-    ids: dict[str, str] = field(default_factory=dict)
-
-    def where(self, row: GoodRow) -> str | None:
-        """The source that holds a row's puzzle out, whatever the order and case of its items."""
-        puzzle = row.puzzle
-        return (puzzle and self.boards.get(puzzle.key)) or self.ids.get(bare_id(row.info.puzzle_id))
-
-
-def bare_id(puzzle_id: str) -> str:
-    """An id as its source writes it, without what the export puts before it."""
-    return puzzle_id.removeprefix(ID_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -53,6 +33,8 @@ def problems(row: GoodRow, need: Requirements) -> list[str]:
     it must be the one that comes of that.
     """
     found = []
+    if not row.info.puzzle_id.strip():
+        found.append("no puzzle id: loaders and lists need one")
     if where := need.held_out.where(row):
         found.append(f"held out: its puzzle is in {where}")
     if need.refuse_simulated and row.simulated:
@@ -62,13 +44,13 @@ def problems(row: GoodRow, need: Requirements) -> list[str]:
     over = need.limits.over(tokens_of(row, need.tokenizer), len(puzzle.items))
     return [
         *found,
-        *message_problems(row, puzzle),
+        *message_problems(row, need.tokenizer),
         *replay_problems(row, puzzle),
         *(f"over a token limit: {what}" for what in over),
     ]
 
 
-def message_problems(row: GoodRow, puzzle: Puzzle) -> Iterator[str]:
+def message_problems(row: GoodRow, tokenizer: Tokenizer) -> Iterator[str]:
     """What a chat template would stumble over."""
     roles = [message.role for message in row.completion]
     if [message.role for message in row.prompt] != ["system", "user"]:
@@ -82,8 +64,11 @@ def message_problems(row: GoodRow, puzzle: Puzzle) -> Iterator[str]:
             yield f"empty message: message {nth}"
         if message.reasoning_content is not None:
             yield f"extra key: message {nth} has reasoning beside its content"
-        if message.role != "assistant" and unfit_reason(Reply(message.content), puzzle) == "control_tokens":
-            yield f"control tokens: message {nth}"
+        text = message.content
+        if message.role == "assistant":
+            text = text.replace("<think>", "").replace("</think>", "")
+        if control := control_token(text) or next(iter(tokenizer.special_in(text)), None):
+            yield f"control tokens: message {nth} holds {control!r}"
 
 
 def replay_problems(row: GoodRow, puzzle: Puzzle) -> Iterator[str]:

@@ -18,7 +18,7 @@ from connections_env.parsing import Reply, canonical
 from connections_env.play import replay_rollout
 from connections_env.puzzles import Puzzle
 from connections_env.records import Rollout
-from connections_env.reduction import accepted, can_fit, chosen, targets
+from connections_env.rewriting import accepted, can_fit, chosen, targets
 from connections_env.rulesets import NYT, PUZZGRID, Ruleset
 from connections_env.steps import still_to_rerun
 from connections_env.tokens import Counts, Limits, count_game, load_tokenizer

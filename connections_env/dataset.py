@@ -1,0 +1,95 @@
+"""The final dataset: a row a puzzle, in one fixed layout that any trainer loads."""
+
+import json
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+from connections_env.examples import ID_PREFIX, GoodRow
+from connections_env.play import replay_rollout
+from connections_env.records import Category, GuessRow, history_of
+from connections_env.rewards import reward
+from connections_env.tokens import Tokenizer
+from connections_env.validation import exported, tokens_of
+
+Format = Literal["trl", "messages"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+class SftRow(BaseModel):
+    """A row of the final dataset. Every key is in every row; floats are floats.
+
+    Nothing is null in one row and a value in another: Arrow takes a column's type from the first rows of a file, and a
+    column that is null there cannot take text later.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    puzzle_id: str
+    prompt: list[dict[str, str]]
+    completion: list[dict[str, str]]
+    reward: float
+    accuracy: float
+    """Right guesses over the player's guesses."""
+    guess_history: list[GuessRow]
+    categories: list[Category]
+    doctored: bool
+    doctoring_type: Literal["none", "gameplay"]
+    complete_reason: str
+    rollout_id: str
+    source: str
+    model: str
+    simulated: bool
+    resumed_turns: int
+    reduced: bool
+    reducer_model: str
+    """Empty where the row was not reduced."""
+    tokens_before: int
+    """What `num_tokens` was before the row was reduced; the same where it was not."""
+    num_turns: int
+    """Replies of the player."""
+    num_tokens: int
+    """Of prompt and completion together, as rendered: what a trainer's `max_length` has to hold."""
+    max_reply_tokens: int
+    """Of the longest reply."""
+    tokenizer: str
+
+
+def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
+    """The dataset's row of a game; history and figures come from its replay. Raises `Disagrees`."""
+    _, states = replay_rollout(row)
+    end, counts = states[-1], tokens_of(row, tokenizer)
+    right = sum(turn.status == "correct" for turn in end.player_turns)
+    in_prompt = counts.sequence - counts.completion
+    return SftRow(
+        puzzle_id=ID_PREFIX + row.info.puzzle_id,
+        prompt=exported(row.prompt),
+        completion=exported(row.completion),
+        reward=reward(end),
+        accuracy=right / len(end.player_turns),
+        guess_history=history_of(end),
+        categories=row.info.categories,
+        doctored=row.doctored,
+        doctoring_type="gameplay" if row.doctored else "none",
+        complete_reason=row.complete_reason,
+        rollout_id=row.rollout_id,
+        source=row.info.source,
+        model=row.model,
+        simulated=row.simulated,
+        resumed_turns=row.resumed_from.turns if row.resumed_from else 0,
+        reduced=row.reduced,
+        reducer_model=row.reducer_model or "",
+        tokens_before=counts.sequence if row.tokens_before is None else row.tokens_before + in_prompt,
+        num_turns=len(row.replies),
+        num_tokens=counts.sequence,
+        max_reply_tokens=max(counts.replies),
+        tokenizer=tokenizer.name,
+    )
+
+
+def sft_line(row: SftRow, layout: Format) -> str:
+    """A row as it is written; `messages` has one list in place of prompt and completion."""
+    columns: dict[str, Any] = row.model_dump()
+    if layout == "messages":
+        messages = columns.pop("prompt") + columns.pop("completion")
+        columns = {"puzzle_id": columns.pop("puzzle_id"), "messages": messages, **columns}
+    return json.dumps(columns, ensure_ascii=False, allow_nan=False) + "\n"

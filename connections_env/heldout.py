@@ -1,0 +1,59 @@
+"""Puzzles that may not enter the dataset, because a model is to be tested on them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from connections_env.examples import ID_PREFIX
+from connections_env.flags import UsageError
+from connections_env.records import Rollout
+from connections_env.sources import SourceError, load_puzzles, other_splits
+
+
+@dataclass
+class HeldOut:
+    """Puzzles that no row may be of: board -> where it comes from, and ids that were listed without their boards."""
+
+    boards: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def where(self, row: Rollout) -> str | None:
+        """The source that holds a row's puzzle out, whatever the order and case of its items."""
+        puzzle, puzzle_id = row.puzzle, row.info.puzzle_id
+        listed = self.ids.get(puzzle_id) or self.ids.get(ID_PREFIX + puzzle_id)
+        return (puzzle and self.boards.get(puzzle.key)) or listed
+
+
+def hold_out(held: HeldOut, what: str) -> None:
+    """Adds the puzzles of a source, of `source:split`, or of a .txt file of ids. Raises `UsageError`, `SourceError`."""
+    path = Path(what)
+    if path.suffix == ".txt":
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read {what}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+        held.ids |= {line.strip(): what for line in lines if line.strip()}
+        return
+    source, colon, split = ("", "", "") if path.exists() else what.rpartition(":")
+    puzzles = load_puzzles(source, split) if colon else load_puzzles(what)
+    held.boards |= {puzzle.key: what for puzzle in puzzles.puzzles}
+
+
+def hold_out_other_splits(held: HeldOut, rows: Iterable[Rollout], report: Callable[[str], None]) -> None:
+    """Adds the splits that the rows' sources have beside the one that most of their rows are from.
+
+    Hub datasets are looked at on this machine only; what is not there is reported, a line a source.
+    """
+    splits: dict[str, Counter[str]] = {}
+    for row in rows:
+        splits.setdefault(row.info.source, Counter()).update([row.info.split] if row.info.split else [])
+    if splits.pop("", None) is not None:
+        report("some rows name no source, so nothing but --exclude holds puzzles out for them")
+    for source, counted in splits.items():
+        try:
+            for split in other_splits(source, max(counted, key=lambda name: counted[name], default="")):
+                puzzles = load_puzzles(source, split, local_only=True).puzzles
+                held.boards |= {puzzle.key: f"{source}:{split}" for puzzle in puzzles}
+        except SourceError as error:
+            report(f"the other splits of {source} are not held out: {error}")
