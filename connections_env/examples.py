@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from connections_env.parsing import Asked, canonical, read_guess, read_themes, reasoning_of
+from connections_env.parsing import Asked, canonical, read_themes, reasoning_of
 from connections_env.play import Job, make_rollout, replay_rollout
 from connections_env.records import Message, Rollout
 
@@ -67,9 +67,9 @@ def canonical_row(rollout: Rollout, **fields: Any) -> GoodRow:
     """A good rollout rewritten in canonical form. Raises `Disagrees` where it is not what its row says."""
     puzzle, states = replay_rollout(rollout)
     replies = []
-    for state, reply in zip(states, rollout.replies, strict=False):
+    for nth, (state, reply) in enumerate(zip(states, rollout.replies, strict=False)):
         asked: Asked = "themes" if state.asks_themes else "guess"
-        words = read_themes(reply.content) if state.asks_themes else read_guess(reply.content, puzzle).words
+        words = read_themes(reply.content) if state.asks_themes else states[-1].player_turns[nth].words
         content = canonical(reasoning_of(reply, asked), words, asked)
         replies.append(type(reply)(content, "", reply.finish_reason, reply.tokens))
     job = Job(rollout.rollout_id, puzzle, rollout.ruleset, example_id=rollout.example_id)

@@ -2,10 +2,10 @@
 
 import re
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 from connections_env.flags import UsageError
@@ -49,7 +49,13 @@ class Tokenizer:
 
     def count(self, text: str) -> int:
         """How many tokens a text is."""
-        return len(self.encode(text))
+        parts = self._cut(text)
+        return sum(map(self._count_ordinary, parts[::2])) + len(parts) // 2
+
+    @cached_property
+    def _count_ordinary(self) -> Callable[[str], int]:
+        """Remembers the last texts: a game's replies are counted alone, in the completion and in the sequence."""
+        return lru_cache(maxsize=128)(lambda part: len(self.vocabulary.ordinary(part)) if part else 0)
 
     def special_in(self, text: str) -> list[str]:
         """The control tokens of the vocabulary that a text holds, in order."""

@@ -5,12 +5,13 @@ that pieces may be merged into. Control tokens stay outside of it: a text is cut
 library does, and only what lies between is normalised and encoded.
 """
 
-import base64
+import binascii
 import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def from_tiktoken_file(path: Path) -> Vocabulary:
     """
     try:
         lines = [line.split() for line in path.read_bytes().splitlines() if line.strip()]
-        ranks = {base64.b64decode(token, validate=True): int(rank) for token, rank in lines}
+        ranks = {binascii.a2b_base64(token, strict_mode=True): int(rank) for token, rank in lines}
         if any(not 0 <= rank < HIGHEST_RANK for rank in ranks.values()):
             raise ValueError
     except OSError as error:
@@ -235,7 +236,7 @@ def _encoder(
         parts = [unicodedata.normalize(form, text) if form else text]  # type: ignore[arg-type]
         for cut in cuts:
             parts = [piece for part in parts for piece in cut.split(part) if piece]
-        found = [rank for part in parts for rank in encoding.encode_ordinary(part)]
+        found = list(chain.from_iterable(map(encoding.encode_ordinary, parts)))
         return [ids[rank] for rank in found] if ids is not None else found
 
     return _in_parts(encode)
