@@ -13,7 +13,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from connections_env.play import Disagrees
 from connections_env.quality import Rank, facts_of, rank
 from connections_env.records import BadRow, FutureRow, first_problem, read_object
 from connections_env.steps import MADE_BY as STEP_FILES
-from connections_env.steps import check_input, check_writable, list_for_rerun, replacing, spare_row
+from connections_env.steps import check_input, check_writable, lines_of, replace_files, rerun_list, spare_row
 from connections_env.tables import distribution_table, reasons_table, share
 from connections_env.terminal import Reporter, notify
 from connections_env.tokens import Limits, Tokenizer, limits_of, load_tokenizer
@@ -37,6 +36,14 @@ from connections_env.validation import Requirements, problems
 
 INPUTS = ("good_examples_reduced.jsonl", "doctored_gameplay_reduced.jsonl")
 OUTPUT, REJECTS, RERUN = "sft_examples.jsonl", "sft_rejects.jsonl", "rerun_puzzles.txt"
+
+
+class WrongKind(BadRow):
+    """A row of another file than this step reads."""
+
+
+class WrongLength(BadRow):
+    """A row with more or fewer replies than it records."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,8 @@ class Outcome:
     """What became of the rows of the inputs: `read` is `accepted - spares_used + better_in + rejects of rows`."""
 
     read: int = 0
+    wrong_kind: int = 0
+    """Lines that are rows of another kind of file, or none at all."""
     rows: list[SftRow] = field(default_factory=list)
     written: bool = False
     better_in: int = 0
@@ -114,7 +123,9 @@ def read_candidates(inputs: Iterable[Path], outcome: Outcome, report: Callable[[
                 raise FutureRow(f"{place}: {error}") from None
             except BadRow as error:
                 report(f"{place}: {error}; skipped")
-                outcome.rejects.append(Reject(place, *_labels(line.data), [f"unreadable: {error}"]))
+                outcome.wrong_kind += isinstance(error, WrongKind)
+                reason = f"turns missing: {error}" if isinstance(error, WrongLength) else f"unreadable: {error}"
+                outcome.rejects.append(Reject(place, *_labels(line.data), [reason]))
                 continue
             yield Candidate(row, place, outcome.read, faults)
 
@@ -123,11 +134,12 @@ def read_good(data: bytes) -> tuple[GoodRow, tuple[str, ...]]:
     """A line as a good example, and the keys of its messages that are not theirs. Raises `BadRow`, `FutureRow`."""
     raw = read_object(data)
     if raw.get("kind") != "good":
-        raise BadRow(f"expected a good example, this looks like {looks_like(raw)}")
+        raise WrongKind(f"expected a good example, this looks like {looks_like(raw)}")
     try:
         row = GoodRow.model_validate(raw)
     except ValidationError as error:
-        raise BadRow(first_problem(error)) from None
+        # Only what a whole row says of itself has no field to its name: that its lists are of one length.
+        raise (BadRow if error.errors()[0]["loc"] else WrongLength)(first_problem(error)) from None
     extra = {key for message in (*raw["prompt"], *raw["completion"]) for key in message} - {"role", "content"}
     return row, tuple(f"extra key: a message has {key!r} beside role and content" for key in sorted(extra))
 
@@ -202,6 +214,8 @@ def run(
     candidates = list(read_candidates(inputs, outcome, report))
     if default_exclude:
         hold_out_other_splits(held_out, (candidate.row for candidate in candidates), notify)
+    if outcome.read and outcome.wrong_kind == outcome.read:
+        raise BadRow(f"{' and '.join(map(shown, inputs))}: no good example in it; nothing was written")
     real = any(not candidate.row.simulated for candidate in candidates)
     need = Requirements(tokenizer, limits, held_out, refuse_simulated=real and not allow_simulated)
     outcome.held_out = held_out
@@ -210,8 +224,7 @@ def run(
     for candidate in candidates:
         by_puzzle.setdefault(candidate.key, []).append(candidate)
     chosen = []
-    # Of lines that are no row; where no line is one, the input was of another kind and says nothing of puzzles.
-    without_row = [reject.puzzle_id for reject in outcome.rejects if reject.puzzle_id and candidates]
+    without_row = [reject.puzzle_id for reject in outcome.rejects if reject.puzzle_id]
     known = {candidate.row.info.puzzle_id for candidate in candidates}
     outcome.without_row = [puzzle_id for puzzle_id in dict.fromkeys(without_row) if puzzle_id not in known]
     for group in by_puzzle.values():
@@ -221,16 +234,18 @@ def run(
             outcome.without_row.append(group[0].row.info.puzzle_id)
     outcome.rows = [build_row(row, tokenizer) for _, row in sorted(chosen, key=lambda one: one[0])]
 
-    with ExitStack() as stack:  # all of them or none
-        rejects = stack.enter_context(replacing(output.with_name(REJECTS)))
-        for reject in (*outcome.rejects, *outcome.spare_rejects):
-            rejects.write(json.dumps(vars(reject), ensure_ascii=False) + "\n")
-        outcome.written = bool(outcome.rows) and not (strict and outcome.rejects)
-        if outcome.written:
-            dataset = stack.enter_context(replacing(output))
-            dataset.writelines(sft_line(row, layout) for row in outcome.rows)
-    kept = {row.puzzle_id.removeprefix(ID_PREFIX) for row in outcome.rows}
-    list_for_rerun(output.with_name(RERUN), kept, outcome.without_row)
+    outcome.written = bool(outcome.rows) and not (strict and outcome.rejects)
+    kept = {row.puzzle_id.removeprefix(ID_PREFIX) for row in outcome.rows if outcome.written}
+    rejects, rerun = output.with_name(REJECTS), output.with_name(RERUN)
+    files: dict[Path, Iterable[str]] = {
+        rejects: lines_of(
+            json.dumps(vars(one), ensure_ascii=False) for one in (*outcome.rejects, *outcome.spare_rejects)
+        ),
+        rerun: lines_of(rerun_list(rerun, kept, outcome.without_row)),
+    }
+    if outcome.written:
+        files[output] = (sft_line(row, layout) for row in outcome.rows)
+    replace_files(files)
     return outcome
 
 
@@ -247,7 +262,10 @@ def summary(outcome: Outcome, output: Path) -> str:
     """What became of the rows, and what is in the dataset."""
     rows, rejects = outcome.rows, outcome.rejects + outcome.spare_rejects
     became = Counter(
-        {"accepted": len(rows) - outcome.spares_used, "a better row of the puzzle is in": outcome.better_in}
+        {
+            "accepted" if outcome.written else "fit": len(rows) - outcome.spares_used,
+            "a better row of the puzzle is in": outcome.better_in,
+        }
     )
     became.update(f"rejected, {reject.reason}" for reject in outcome.rejects)
     if outcome.written:
@@ -288,7 +306,9 @@ def _notes(outcome: Outcome, output: Path, rejects: Sequence[Reject]) -> str:
         tried = outcome.spares_used + len(outcome.spare_rejects)
         notes.append(f"other rollouts tried where no row of a puzzle held: {tried}, {outcome.spares_used} accepted")
     if held := Counter([*outcome.held_out.boards.values(), *outcome.held_out.ids.values()]):
-        notes.append("held out: " + ", ".join(f"{count} of {name}" for name, count in held.items()))
+        refused = sum(reject.reason == "held out" for reject in rejects)
+        which = ", ".join(f"{count} of {name}" for name, count in held.items())
+        notes.append(f"puzzles that may not be in: {which}; rows refused for it: {refused}")
     if rejects:
         notes.append(f"rejects, with all their reasons: {len(rejects)} -> {shown(output.with_name(REJECTS))}")
     if outcome.without_row:
@@ -301,6 +321,8 @@ def existing_inputs(given: list[Path], folder: Path) -> list[Path]:
     """The inputs, known to be there; without any given, those that step 5 writes. Raises `UsageError`."""
     for path in given:
         check_input(path)
+        if path.name == OUTPUT:
+            raise UsageError(f"{shown(path)} is what this step writes, not what it reads: give it good examples")
     if given:
         return given
     found = []

@@ -29,8 +29,8 @@ from connections_env.quality import facts_of, rank, rejection
 from connections_env.records import BadRow, ResumedFrom, Rollout
 from connections_env.salvage import job_row
 from connections_env.session import open_endpoint, play_jobs, results_folder, rollout_ids
-from connections_env.steps import check_input, check_writable, locked, read_step, write_rows
-from connections_env.terminal import Reporter, printable
+from connections_env.steps import alone_with, check_input, check_writable, locked, read_step, write_rows
+from connections_env.terminal import Reporter, notify, printable
 
 DOCTORED, RERUN = "doctored_gameplay.jsonl", "doctor_gameplay_rerun.jsonl"
 
@@ -57,8 +57,12 @@ def admit(source: Path, doctored: Path, report: Reporter) -> Ward:
     ward = Ward()
     for _, row in read_step(doctored, GoodRow, report) if doctored.exists() else ():
         _keep_better(ward.doctored, row)
-    if report.count:  # it is about to be written anew, without them
-        raise UsageError(f"{shown(doctored)} has lines that cannot be read; mend them or move the file away")
+    rerun = doctored.with_name(RERUN)
+    if rerun.exists() and rerun.resolve() != source.resolve():
+        for _ in read_step(rerun, JobRow, report):
+            pass
+    if report.count:  # both are about to be written anew, without them
+        raise UsageError(f"{shown(doctored)} or {RERUN} has lines that cannot be read; mend them or move the file away")
     for place, job in read_step(source, JobRow, report):
         ward.jobs += 1
         key = board_key(job.info.all_words)
@@ -127,14 +131,21 @@ def collect(games: Iterable[tuple[Rollout, Place]], ward: Ward) -> None:
         else:
             good.setdefault(key, []).append((game, place))
     for found in good.values():
-        best, *others = sorted(found, key=lambda pair: rank(facts_of(pair[0]), 0))
-        _keep_better(ward.doctored, canonical_row(best[0], spares=[place for _, place in others]))
+        ordered = sorted(found, key=lambda pair: rank(facts_of(pair[0]), 0))
+        for nth, (game, place) in enumerate(ordered, 1):
+            try:
+                row = canonical_row(game, spares=[place for _, place in ordered[nth:]])
+            except Disagrees as error:
+                notify(f"{shown(Path(place.file))}, byte {place.offset}: {error}; the next best game is taken")
+            else:
+                _keep_better(ward.doctored, row)
+                break
 
 
 def _further(job: JobRow, game: Rollout, why: str) -> JobRow:
     """The job that goes on from a game, if that keeps more than the job the game was played for."""
     try:
-        next_job = job_row(RejectedRow(**dict(game), rejection=why), "last-valid")
+        next_job = job_row(RejectedRow(**dict(game), rejection=why), job.truncate)
     except Disagrees:
         return job
     jobs = [job] if next_job is None else [job, next_job]
@@ -169,6 +180,11 @@ async def _doctor(args: argparse.Namespace) -> int:
     folder = results_folder(args)
     check_writable(folder)
     check_writable(args.output_dir)
+    async with alone_with(source, "plays the jobs of"):
+        return await _play(args, source, folder)
+
+
+async def _play(args: argparse.Namespace, source: Path, folder: Path) -> int:
     report = Reporter(args.verbose)
     ward = admit(source, args.output_dir / DOCTORED, report)
     report.finish()

@@ -22,7 +22,7 @@ from connections_env.puzzles import Puzzle
 from connections_env.records import BadRow
 from connections_env.sources import chosen_puzzles
 from connections_env.standings import Candidate, Standings, fetch, keys_of
-from connections_env.steps import check_writable, replacing, write_rows
+from connections_env.steps import check_writable, lines_of, replace_files, write_rows
 from connections_env.tables import distribution_table, reasons_table
 from connections_env.terminal import Reporter, notify
 from connections_env.tokens import Tokenizer, count_game, load_tokenizer
@@ -45,9 +45,10 @@ def results_of(inputs: list[Path]) -> list[Path]:
     """The files among the inputs and the results files in the folders. Raises `UsageError`."""
     files: list[Path] = []
     for path in inputs:
-        found = results_files(path) if path.is_dir() or not path.exists() else [path]
+        found = [path] if path.is_file() else results_files(path)
         if not found:
-            raise UsageError(f"no results in {shown(path)}; make some with: uv run python generate_rollouts.py")
+            what = "no results in" if path.is_dir() else "no such file or folder:"
+            raise UsageError(f"{what} {shown(path)}; make some results with: uv run python generate_rollouts.py")
         files += found
     return list(dict.fromkeys(files))
 
@@ -111,9 +112,11 @@ def figures(rows: list[GoodRow], tokenizer: Tokenizer) -> dict[str, list[float]]
 
 def run(inputs: list[Path], output_dir: Path, args: argparse.Namespace, keys: set[str] | None = None) -> Sorted:
     """Reads the inputs and writes both streams; where there is no row for either, they stay as they were."""
-    report = Reporter(args.verbose)
+    report, files = Reporter(args.verbose), results_of(inputs)
+    if taken := {path.resolve() for path in files} & {(output_dir / name).resolve() for name in (GOOD, BAD)}:
+        raise UsageError(f"{shown(taken.pop())} is what this step writes; choose another --output-dir, or give results")
     standings = Standings(args.ruleset, report=report)
-    standings.read(results_of(inputs))
+    standings.read(files)
     report.finish()
     result = sort_out(standings, keys)
     for name in ("empty", "other ruleset", "unreadable"):
@@ -176,8 +179,7 @@ def _filter(args: argparse.Namespace) -> int:
         return 1
     if args.export_rerun_puzzles:
         ids = rerun_ids(result, puzzles)
-        with replacing(args.output_dir / RERUN) as file:
-            file.writelines(f"{puzzle_id}\n" for puzzle_id in ids)
+        replace_files({args.output_dir / RERUN: lines_of(ids)})
         print(f"\n{len(ids)} puzzles to run again -> {shown(args.output_dir / RERUN)}")
     return 0
 

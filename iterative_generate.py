@@ -23,13 +23,14 @@ from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint
 from connections_env.files import claim_results_file, next_number, results_files, shown
 from connections_env.flags import add_flags, at_least, command_parser
+from connections_env.ledger import Ledger
 from connections_env.play import Disagrees, Job
-from connections_env.puzzles import Puzzle
+from connections_env.puzzles import Puzzle, board_key
 from connections_env.records import BadRow
+from connections_env.reduction import Plan
 from connections_env.rulesets import RULESETS
 from connections_env.salvage import salvage
 from connections_env.session import (
-    OFFLINE_MODEL,
     WhenNeeded,
     masked_command,
     open_endpoint,
@@ -39,7 +40,7 @@ from connections_env.session import (
 )
 from connections_env.sources import NotOnDisk, chosen_puzzles
 from connections_env.standings import Candidate, Standings, fetch, keys_of
-from connections_env.steps import check_writable, list_for_rerun
+from connections_env.steps import alone_with, check_writable, lines_of, replace_files
 from connections_env.terminal import Reporter, notify, printable
 from connections_env.tokens import limits_of, load_tokenizer
 from generate_rollouts import fresh_jobs
@@ -236,21 +237,27 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
     if not best.good:
         print("nothing to export: no good game yet\n")
         return 1
-    list_for_rerun(work / filter_gameplay.RERUN, set(), filter_gameplay.rerun_ids(best, puzzles))
-    model = OFFLINE_MODEL if args.offline else args.model
-    stream = reduce_tokens.survey(work / filter_gameplay.GOOD, work, limits, tokenizer, model, report)
-    began = time.monotonic()
-    # The endpoint of the games, so that one budget bounds the whole command.
-    reduced = await reduce_tokens.run(
-        [stream], work, limits, tokenizer, lambda: nullcontext(endpoint.get()), verbose=args.verbose
-    )
+    replace_files({work / filter_gameplay.RERUN: lines_of(filter_gameplay.rerun_ids(best, puzzles))})
+    began, good = time.monotonic(), work / filter_gameplay.GOOD
+    async with alone_with(good, "reduces"):
+        streams = reduce_tokens.survey([good], work, limits, tokenizer, report)
+        goal = Plan(limits, tokenizer, Ledger(work, offline=args.offline))
+        # The endpoint of the games, so that one budget bounds the whole command.
+        reduced = await reduce_tokens.run(
+            streams, work, goal, lambda: nullcontext(endpoint.get()), verbose=args.verbose
+        )
     print(reduce_tokens.summary(reduced, time.monotonic() - began), end="\n\n")
     if reduced.left:
         notify(f"{args.export} was not written: {reduced.left} games are still to be reduced; run the command again")
         return 1
-    outcome = collate.run([stream.output], args.export, tokenizer=tokenizer, limits=limits, report=report)
+    outcome = collate.run([streams[0].output], args.export, tokenizer=tokenizer, limits=limits, report=report)
     report.finish()
     print(collate.summary(outcome, args.export), end="\n\n")
+    # Results may know a puzzle by another id than its source, so what is missing is told by the boards.
+    there = {board_key([word for group in row.categories for word in group.members]) for row in outcome.rows}
+    missing = [puzzle.puzzle_id for puzzle in puzzles if puzzle.key not in there]
+    others = outcome.without_row if args.all_puzzles else []
+    replace_files({work / collate.RERUN: lines_of(dict.fromkeys([*missing, *others]))})
     return 0 if outcome.rows else 1
 
 

@@ -20,7 +20,7 @@ from connections_env.flags import add_flags, command_parser
 from connections_env.play import Disagrees
 from connections_env.records import BadRow
 from connections_env.salvage import job_row
-from connections_env.steps import check_input, check_writable, read_step, replacing, write_rows
+from connections_env.steps import check_input, check_writable, lines_of, read_step, replace_files, write_rows
 from connections_env.tables import reasons_table
 from connections_env.terminal import Reporter
 from connections_env.truncation import Truncate
@@ -93,8 +93,7 @@ def _prepare(args: argparse.Namespace) -> int:
         raise BadRow(f"{shown(source)} holds no bad game that is what it says; {shown(output)} was not written")
     print(summary(prepared, output, unreadable))
     if args.export_unsalvageable:
-        with replacing(args.output_dir / UNSALVAGEABLE) as file:
-            file.writelines(f"{puzzle_id}\n" for puzzle_id in prepared.unsalvageable)
+        replace_files({args.output_dir / UNSALVAGEABLE: lines_of(prepared.unsalvageable)})
         print(f"\n{len(prepared.unsalvageable)} ids -> {shown(args.output_dir / UNSALVAGEABLE)}")
     return 0
 

@@ -14,11 +14,11 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -28,15 +28,22 @@ from connections_env.endpoint import Endpoint, Halt
 from connections_env.examples import GoodRow
 from connections_env.files import shown
 from connections_env.flags import UsageError, add_flags, command_parser
-from connections_env.play import Stopped
+from connections_env.ledger import Ledger, text_key
+from connections_env.play import Disagrees, Stopped
 from connections_env.pool import interrupts
-from connections_env.progress import Finished, Progress, key_of
 from connections_env.puzzles import board_key
-from connections_env.records import BadRow, Message, Usage
-from connections_env.reduction import Reducer, count_row
-from connections_env.rewriting import can_fit, chosen
-from connections_env.session import OFFLINE_MODEL, open_endpoint
-from connections_env.steps import check_input, check_writable, list_for_rerun, read_step, replacing
+from connections_env.records import BadRow, Usage
+from connections_env.reduction import Finished, Plan, Reducer, count_row
+from connections_env.session import open_endpoint
+from connections_env.steps import (
+    alone_with,
+    check_input,
+    check_writable,
+    lines_of,
+    read_step,
+    replace_files,
+    rerun_list,
+)
 from connections_env.tables import reasons_table, share
 from connections_env.terminal import NAMED_PROBLEMS, Reporter, notify, printable
 from connections_env.tokens import Counts, Limits, Tokenizer, limits_of, load_tokenizer
@@ -55,75 +62,51 @@ class Stream:
     path: Path
     output: Path
     rows: list[GoodRow]
-    progress: Progress
     skipped: int = 0
     """Lines that hold no good example."""
     over: dict[int, str] = field(default_factory=dict)
-    """Place among the rows -> key under which the row's outcome is kept."""
+    """Place among the rows -> key of the row, the same for rows that are alike."""
     counts: dict[str, Counts] = field(default_factory=dict)
-    earlier: set[str] = field(default_factory=set)
-    """Keys that an earlier run finished."""
+    finished: dict[str, Finished] = field(default_factory=dict)
+    """By key; shared by the streams of a run, so that what is in two of them is reduced once."""
 
     @property
     def left(self) -> dict[str, GoodRow]:
-        """Key -> row still to be reduced; rows that are alike, once."""
-        return {key: self.rows[place] for place, key in self.over.items() if key not in self.progress.finished}
+        """Key -> row still to be reduced."""
+        return {key: self.rows[place] for place, key in self.over.items() if key not in self.finished}
 
     @property
     def outcomes(self) -> list[Finished]:
-        finished = self.progress.finished
-        return [finished[key] for key in self.over.values() if key in finished]
+        return [self.finished[key] for key in self.over.values() if key in self.finished]
 
     def reduced_rows(self) -> Iterator[GoodRow]:
         for place, row in enumerate(self.rows):
-            outcome = self.progress.finished[self.over[place]].row if place in self.over else row
+            outcome = self.finished[self.over[place]].row if place in self.over else row
             if outcome is not None:
                 yield outcome
 
 
-def survey(
-    path: Path,
-    folder: Path,
-    limits: Limits,
-    tokenizer: Tokenizer,
-    model: str,
-    report: Reporter,
-    *,
-    retry_rejected: bool = False,
-) -> Stream:
-    """Reads an input, counts it, and finds what earlier runs finished of it. Calls nobody, writes nothing."""
-    output = folder / f"{path.stem}_reduced.jsonl"
-    stream = Stream(path, output, [row for _, row in read_step(path, GoodRow, report)], Progress(output))
-    stream.skipped = report.count
-    report.finish()
-    for place, row in enumerate(stream.rows):
-        counts = count_row(row, tokenizer)
-        if limits.over(counts, len(row.info.all_words)):
-            stream.over[place] = key = key_of(row, limits, tokenizer, simulated=model == OFFLINE_MODEL)
-            stream.counts[key] = counts
-    stream.progress.read(set(stream.over.values()), retry_rejected=retry_rejected)
-    _take_over(stream, limits, tokenizer, model)
-    stream.earlier = set(stream.progress.finished)
-    return stream
+def survey(paths: Iterable[Path], folder: Path, limits: Limits, tokenizer: Tokenizer, report: Reporter) -> list[Stream]:
+    """Reads the inputs and counts them. Calls nobody, writes nothing."""
+    finished: dict[str, Finished] = {}
+    streams = []
+    for path in paths:
+        rows = [row for _, row in read_step(path, GoodRow, report)]
+        stream = Stream(path, folder / f"{path.stem}_reduced.jsonl", rows, skipped=report.count, finished=finished)
+        report.finish()
+        for place, row in enumerate(rows):
+            counts = count_row(row, tokenizer)
+            if limits.over(counts, len(row.info.all_words)):
+                stream.over[place] = key = key_of(row)
+                stream.counts[key] = counts
+        streams.append(stream)
+    return streams
 
 
-def _take_over(stream: Stream, limits: Limits, tokenizer: Tokenizer, model: str) -> None:
-    """Takes rows from the output of an earlier run that still fit, if the same model reduced them."""
-    if not stream.output.is_file():
-        return
-    wanted = {(row.rollout_id, _said(row.completion)): key for key, row in stream.left.items()}
-    for _, row in read_step(stream.output, GoodRow, lambda line: None):
-        key = wanted.get((row.rollout_id, _said(row.original_completion or [])))
-        counts = count_row(row, tokenizer) if key and row.reducer_model == model else None
-        if key and counts and not limits.over(counts, len(row.info.all_words)):
-            pairs = zip(stream.counts[key].replies, counts.replies, strict=False)
-            shortened = [(was, now) for was, now in pairs if was != now]
-            row = row.model_copy(update={"spares": stream.left[key].spares})
-            stream.progress.finished[key] = Finished(key=key, row=row, shortened=shortened)
-
-
-def _said(messages: list[Message]) -> tuple[str, ...]:
-    return tuple(message.content for message in messages)
+def key_of(row: GoodRow) -> str:
+    """The same for the same game with the same games in reserve."""
+    parts = [row.rollout_id, *(message.content for message in row.completion), *map(str, row.spares)]
+    return text_key("\0".join(parts))
 
 
 # The run
@@ -134,83 +117,90 @@ class Outcome:
     streams: list[Stream]
     written: list[Path] = field(default_factory=list)
     """Empty where rows are left to be reduced."""
-    lost: list[str] = field(default_factory=list)
-    """Ids of puzzles without any row."""
     to_rerun: int = 0
     """Ids in the list of puzzles to play again, those of earlier steps included."""
     halt: Halt | None = None
     usage: Usage = field(default_factory=Usage)
+    """Of this reduction alone."""
     failed_attempts: int = 0
     cost: float | None = None
 
     @property
     def left(self) -> int:
-        return sum(len(stream.left) for stream in self.streams)
+        return len({key for stream in self.streams for key in stream.left})
 
 
 async def run(
     streams: list[Stream],
     folder: Path,
-    limits: Limits,
-    tokenizer: Tokenizer,
+    plan: Plan,
     connect: Callable[[], AbstractAsyncContextManager[Endpoint]],
     *,
     verbose: bool = False,
 ) -> Outcome:
     """Reduces what is over its limits and, once all of it is finished, writes the outputs.
 
-    `connect` gives the endpoint; it is not called where nothing is left to reduce.
+    `connect` gives the endpoint; it is not called where nothing is left to be asked.
     """
     outcome = Outcome(streams)
+    if outcome.left and not plan.ledger.empty:
+        await _finish_what_is_paid_for(streams, plan)
     if outcome.left:
         async with connect() as endpoint:
-            await _reduce_all([(one, Reducer(endpoint, limits, tokenizer, one.progress, verbose)) for one in streams])
-            outcome.halt, outcome.usage = endpoint.halt, endpoint.usage
-            outcome.failed_attempts, outcome.cost = endpoint.failed_attempts, endpoint.cost
+            usage, failed, cost = endpoint.usage, endpoint.failed_attempts, endpoint.cost
+            await _reduce_all(streams, endpoint, plan, verbose=verbose)
+            outcome.halt, outcome.usage = endpoint.halt, endpoint.usage - usage
+            outcome.failed_attempts = endpoint.failed_attempts - failed
+            outcome.cost = None if endpoint.cost is None else endpoint.cost - (cost or 0.0)
     if not outcome.left:
-        outcome.lost = lost_puzzles(streams)
-        outcome.written = list(_write(outcome, folder))
-        for stream in streams:
-            stream.progress.close()
+        _write(outcome, folder)
     return outcome
 
 
-async def _reduce_all(streams: list[tuple[Stream, Reducer]]) -> None:
+async def _finish_what_is_paid_for(streams: list[Stream], plan: Plan) -> None:
+    """Finishes the rows for which nothing is to be asked any more."""
+
+    async def nobody(messages: list[dict[str, str]], request_id: str) -> NoReturn:
+        raise Stopped
+
+    reducer = Reducer(nobody, "", plan)
+    for stream in streams:
+        for key, row in stream.left.items():
+            with suppress(Stopped):
+                stream.finished[key] = await reducer.finish(row, stream.counts[key])
+
+
+async def _reduce_all(streams: list[Stream], endpoint: Endpoint, plan: Plan, *, verbose: bool) -> None:
     """Twice as many rows at a time as requests may be in flight, so that one always waits for a place that is free."""
-    endpoint = streams[0][1].endpoint
-    todo = [(stream, reducer, key, row) for stream, reducer in streams for key, row in stream.left.items()]
-    queue = iter(todo)
+    reducer, folder = Reducer(endpoint.ask, endpoint.settings.model, plan, verbose), plan.ledger.folder
+    todo = {key: (stream, row) for stream in streams for key, row in stream.left.items()}
+    queue = iter(todo.items())
+
+    def cannot_save(error: OSError) -> None:
+        place = f"cannot write to {shown(folder)}: {error.strerror}"
+        endpoint.stop(f"{place}; make room or mend the folder, then run again", 1)
+
     with interrupts(endpoint), tqdm(total=len(todo), unit="row", dynamic_ncols=True) as bar:
 
-        def count_one() -> None:
-            bar.update()
-
         async def work() -> None:
-            for stream, reducer, key, row in queue:
+            for key, (stream, row) in queue:
                 if endpoint.halt is not None:
                     return
                 try:
-                    stream.progress.add(await reducer.finish(row, key, stream.counts[key]), count_one)
+                    stream.finished[key] = await reducer.finish(row, stream.counts[key])
+                    bar.update()
                 except Stopped:
                     continue
                 except OSError as error:
-                    _cannot_save(endpoint, stream, error)
+                    cannot_save(error)
                 except Exception as error:  # a bug of ours must not take the other rows with it
                     traceback.print_exc()
                     endpoint.stop(f"{type(error).__name__} at {row.info.puzzle_id}: please report it", 1)
 
-        async with AsyncExitStack() as stack:
-            for stream, _ in streams:
-                await stack.enter_async_context(stream.progress.saving(partial(_cannot_save, endpoint, stream)))
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(min(2 * endpoint.settings.max_concurrent, len(todo))):
-                    workers.create_task(work())
+        async with plan.ledger.saving(cannot_save), asyncio.TaskGroup() as workers:
+            for _ in range(min(2 * endpoint.settings.max_concurrent, len(todo))):
+                workers.create_task(work())
     endpoint.settle()
-
-
-def _cannot_save(endpoint: Endpoint, stream: Stream, error: OSError) -> None:
-    why = f"cannot write beside {shown(stream.output)}: {error.strerror}; make room or mend the folder, then run again"
-    endpoint.stop(why, 1)
 
 
 def lost_puzzles(streams: list[Stream]) -> list[str]:
@@ -220,21 +210,21 @@ def lost_puzzles(streams: list[Stream]) -> list[str]:
     return list(dict.fromkeys(row.info.puzzle_id for row in rows if board_key(row.info.all_words) not in kept))
 
 
-def _write(outcome: Outcome, folder: Path) -> Iterator[Path]:
-    """Writes all files of a finished run; gives their paths."""
-    for stream in outcome.streams:
-        with replacing(stream.output) as file:
-            file.writelines(row.to_line() + "\n" for row in stream.reduced_rows())
-        yield stream.output
-    with replacing(folder / REJECTS) as file:
-        for done in (done for stream in outcome.streams for done in stream.outcomes):
-            file.writelines(reject.model_dump_json() + "\n" for reject in done.rejects)
-    yield folder / REJECTS
-    rerun = folder / RERUN
-    kept = {row.info.puzzle_id for stream in outcome.streams for row in stream.reduced_rows()}
-    if rerun.is_file() or outcome.lost:
-        outcome.to_rerun = list_for_rerun(rerun, kept, outcome.lost)
-        yield rerun
+def _write(outcome: Outcome, folder: Path) -> None:
+    """Writes all files of a finished run."""
+    streams = outcome.streams
+    rejects = [reject for stream in streams for done in stream.outcomes for reject in done.rejects]
+    files: dict[Path, Iterable[str]] = {
+        stream.output: lines_of(row.to_line() for row in stream.reduced_rows()) for stream in streams
+    }
+    files[folder / REJECTS] = lines_of(reject.model_dump_json() for reject in rejects)
+    kept, lost = {row.info.puzzle_id for stream in streams for row in stream.reduced_rows()}, lost_puzzles(streams)
+    if lost or (folder / RERUN).is_file():
+        listed = rerun_list(folder / RERUN, kept, lost)
+        outcome.to_rerun = len(listed)
+        files[folder / RERUN] = lines_of(listed)
+    replace_files(files)
+    outcome.written = list(files)
 
 
 # What is told
@@ -246,9 +236,10 @@ def summary(outcome: Outcome, seconds: float) -> str:
     rows = sum(len(stream.rows) for stream in outcome.streams)
     skipped = sum(stream.skipped for stream in outcome.streams)
     over = sum(len(stream.over) for stream in outcome.streams)
-    earlier = sum(key in stream.earlier for stream in outcome.streams for key in stream.over.values())
+    earlier = sum(not one.asked for one in done)
     shortened = [pair for one in done for pair in one.shortened]
     refusals: Counter[str] = sum((one.refusals for one in done), Counter())
+    kept = sum(one.kept for one in done)
     rejects = [reject for one in done for reject in one.rejects]
     used = outcome.usage
     figures = {
@@ -260,9 +251,9 @@ def summary(outcome: Outcome, seconds: float) -> str:
         "spare in its place": share(sum(one.row is not None and one.is_spare for one in done), over),
         "rejected": share(sum(one.row is None for one in done), over),
         "unfinished": share(outcome.left, over) if outcome.left else "",
-        "finished earlier": f"{earlier:,} of {over:,} over a limit" if earlier else "",
+        "paid for earlier": share(earlier, over) if earlier else "",
         "replies shortened": f"{len(shortened):,}",
-        "replies kept": f"{sum(one.kept for one in done):,} (every rewriting was refused)",
+        "replies kept": f"{kept:,}, every rewriting was refused" if kept else "",
         "their tokens before": _sum_and_mean([was for was, _ in shortened]),
         "their tokens after": _sum_and_mean([now for _, now in shortened]),
         "requests": f"{used.requests:,} ({outcome.failed_attempts:,} failed)",
@@ -294,29 +285,36 @@ def _files(outcome: Outcome) -> str:
     )
 
 
-def forecast(streams: list[Stream], limits: Limits, tokenizer: Tokenizer, *, verbose: bool) -> str:
-    """What a run would reduce, and about how many tokens that takes if every first rewriting is accepted."""
-    lines, requests, tokens_in, tokens_out = list[str](), 0, 0, 0
-    for stream in streams:
-        for key, row in stream.left.items():
-            counts, items = stream.counts[key], len(row.info.all_words)
-            todo = chosen(counts, limits, items, set()) if can_fit(counts, limits, items) else {}
-            said = [message.content for message in row.completion if message.role == "assistant"]
-            asked = [prompts.shorten(said[turn], target) for turn, target in todo.items()]
-            requests += len(todo)
-            tokens_in += sum(tokenizer.count(message["content"]) for messages in asked for message in messages)
-            tokens_out += sum(todo.values())
-            plan = ", ".join(f"reply {turn + 1} to {target:,}" for turn, target in sorted(todo.items()))
-            reasons = "; ".join(limits.over(counts, items))
-            lines.append(f"  {row.info.puzzle_id}: {reasons}: {plan or 'cannot be made to fit'}")
+def forecast(streams: list[Stream], plan: Plan, *, verbose: bool) -> str:
+    """What a run would ask for, and about how many tokens that takes if every first rewriting is accepted."""
+    lines, requests, tokens_in, tokens_out, earlier = list[str](), 0, 0, 0, 0
+    todo = {key: (stream, row) for stream in streams for key, row in stream.left.items()}
+    for key, (stream, row) in todo.items():
+        reasons = "; ".join(plan.limits.over(stream.counts[key], len(row.info.all_words)))
+        try:
+            game = plan.open(row, stream.counts[key])
+            left = plan.todo(game)
+            over = plan.limits.over(game.counts, len(row.info.all_words))
+        except Disagrees as error:
+            lines.append(f"  {row.info.puzzle_id}: {reasons}: cannot be reduced: {error}")
+            continue
+        if left:
+            asked = [prompts.shorten(game.contents[turn], target) for turn, target in left.items()]
+            requests += len(left)
+            tokens_in += sum(plan.tokenizer.count(message["content"]) for messages in asked for message in messages)
+            tokens_out += sum(left.values())
+            what = ", ".join(f"reply {turn + 1} to {target:,}" for turn, target in sorted(left.items()))
+        else:
+            earlier += 1
+            what = "cannot be made to fit" if over else "paid for earlier"
+        lines.append(f"  {row.info.puzzle_id}: {reasons}: {what}")
     if not verbose and len(lines) > NAMED_PROBLEMS:
         lines[NAMED_PROBLEMS:] = [f"  ... and {len(lines) - NAMED_PROBLEMS} more; -v names them all"]
-    rows, over = sum(len(stream.rows) for stream in streams), sum(len(stream.over) for stream in streams)
-    to_do = sum(len(stream.left) for stream in streams)
+    rows, over_limits = sum(len(stream.rows) for stream in streams), sum(len(stream.over) for stream in streams)
     figures = {
         "rows": f"{rows:,}",
-        "over a limit": share(over, rows),
-        "to be reduced": f"{to_do:,}",
+        "over a limit": share(over_limits, rows),
+        "to be reduced": f"{len(todo) - earlier:,}",
         "replies to shorten": f"{requests:,}",
         "tokens in": f"about {tokens_in:,}",
         "tokens out": f"about {tokens_out:,}, and what the model thinks",
@@ -366,28 +364,27 @@ async def _reduce(args: argparse.Namespace) -> int:
     if not args.dry_run:
         check_writable(args.output_dir)
     limits, tokenizer, report = limits_of(args), load_tokenizer(args.tokenizer), Reporter(args.verbose)
-    model = OFFLINE_MODEL if args.offline else args.model
-    streams = [
-        survey(path, args.output_dir, limits, tokenizer, model, report, retry_rejected=args.retry_rejected)
-        for path in inputs
-    ]
-    for stream in streams:
-        if stream.skipped and not stream.rows:
-            raise BadRow(f"{shown(stream.path)} holds no good example; nothing was written")
-    if args.dry_run:
-        print(forecast(streams, limits, tokenizer, verbose=args.verbose))
-        return 0
-    outcome = await run(
-        streams, args.output_dir, limits, tokenizer, lambda: open_endpoint(args, []), verbose=args.verbose
-    )
+    async with AsyncExitStack() as alone:
+        for path in [] if args.dry_run else sorted(inputs):
+            await alone.enter_async_context(alone_with(path, "reduces"))
+        streams = survey(inputs, args.output_dir, limits, tokenizer, report)
+        for stream in streams:
+            if stream.skipped and not stream.rows:
+                raise BadRow(f"{shown(stream.path)} holds no good example; nothing was written")
+        ledger = Ledger(args.output_dir, offline=args.offline, retry_rejected=args.retry_rejected)
+        plan = Plan(limits, tokenizer, ledger)
+        if args.dry_run:
+            print(forecast(streams, plan, verbose=args.verbose))
+            return 0
+        outcome = await run(streams, args.output_dir, plan, lambda: open_endpoint(args, []), verbose=args.verbose)
     print(summary(outcome, time.monotonic() - started))
     if not outcome.left:
         return 0
-    over = sum(len(set(stream.over.values())) for stream in streams)
+    over = len({key for stream in streams for key in stream.over.values()})
     why = outcome.halt.why if outcome.halt else "the endpoint gave some requests up"
     print(printable(f"stopped: {why}"), file=sys.stderr)
     print(
-        f"{over - outcome.left} of {over} rows are finished and kept, the outputs are as they were; "
+        f"{over - outcome.left} of {over} rows are finished, the outputs are as they were; what was paid for is kept: "
         "run the same command again to go on",
         file=sys.stderr,
     )

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 
 from connections_env.flags import UsageError
+from connections_env.play import Disagrees
 from connections_env.records import BadRow, FutureRow
 from connections_env.sources import SourceError
 from connections_env.terminal import printable
@@ -16,7 +17,7 @@ def exit_status(work: Callable[[], int]) -> int:
     except (UsageError, SourceError) as error:
         _say(error)
         return 2
-    except (BadRow, FutureRow, OSError) as error:
+    except (BadRow, FutureRow, Disagrees, OSError) as error:
         _say(error)
         return 1
     except KeyboardInterrupt:

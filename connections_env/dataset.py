@@ -59,7 +59,7 @@ def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
     _, states = replay_rollout(row)
     end, counts = states[-1], tokens_of(row, tokenizer)
     right = sum(turn.status == "correct" for turn in end.player_turns)
-    in_prompt = counts.sequence - counts.completion
+    before = row.model_copy(update={"completion": row.original_completion or row.completion})
     return SftRow(
         puzzle_id=ID_PREFIX + row.info.puzzle_id,
         prompt=exported(row.prompt),
@@ -78,7 +78,7 @@ def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
         resumed_turns=row.resumed_from.turns if row.resumed_from else 0,
         reduced=row.reduced,
         reducer_model=row.reducer_model or "",
-        tokens_before=counts.sequence if row.tokens_before is None else row.tokens_before + in_prompt,
+        tokens_before=tokens_of(before, tokenizer).sequence,
         num_turns=len(row.replies),
         num_tokens=counts.sequence,
         max_reply_tokens=max(counts.replies),

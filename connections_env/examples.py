@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from connections_env.parsing import Asked, canonical, read_themes, reasoning_of
 from connections_env.play import Job, make_rollout, replay_rollout
 from connections_env.records import Message, Rollout
+from connections_env.truncation import Truncate
 
 # What the final dataset puts before ids: loaders take strings like 2024-01-05 for dates.
 ID_PREFIX = "puzzle-"
@@ -59,6 +60,8 @@ class JobRow(Rollout):
     kind: Literal["job"] = "job"
     rejection: str
     """Why the game was bad."""
+    truncate: Truncate = "last-valid"
+    """How it was cut; what comes of it is cut alike."""
     cut_why: str
     """What the first reply that was cut off did; empty where the game was only interrupted."""
 

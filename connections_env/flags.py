@@ -3,6 +3,8 @@
 import argparse
 import json
 import math
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -50,6 +52,14 @@ def at_least(least: float, kind: Callable[[str], Any] = int) -> Callable[[str], 
         return value
 
     return number
+
+
+def variable_name(text: str) -> str:
+    """A variable's name; the text is not repeated where it is none, since it may be the key."""
+    name = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text, re.ASCII)
+    if not name or (text != text.upper() and text not in os.environ):
+        raise argparse.ArgumentTypeError("takes the name of an environment variable, not the key itself")
+    return text
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -146,6 +156,7 @@ TABLE: dict[str, dict[str, Flag]] = {
             ("-k", "--api-key-var"),
             {
                 "default": "DEEPSEEK_API_KEY",
+                "type": variable_name,
                 "metavar": "NAME",
                 "help": "environment variable that holds the key (DEEPSEEK_API_KEY); a loopback URL needs none",
             },

@@ -176,12 +176,16 @@ async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollou
 
 
 def _keeping_less(job: Job) -> Job:
-    """The job that goes on from one reply earlier; from scratch where that was the first."""
-    if len(job.kept) == 1 or job.resumed_from is None:
-        return Job(job.rollout_id, job.puzzle, job.ruleset, example_id=job.example_id)
+    """The job that goes on from one reply earlier; where that was the first, nothing is left of the failed game."""
     kept = job.kept[:-1]
-    resumed_from = job.resumed_from.model_copy(update={"turns": len(kept)})
-    return replace(job, kept=kept, resumed_from=resumed_from, turns_cut=job.turns_cut + 1)
+    resumed_from = job.resumed_from and job.resumed_from.model_copy(update={"turns": len(kept)})
+    return replace(
+        job,
+        kept=kept,
+        resumed_from=resumed_from,
+        turns_cut=job.turns_cut + 1 if kept else 0,
+        simulated=job.simulated and bool(kept),
+    )
 
 
 def make_rollout(

@@ -6,12 +6,13 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel
+
 from connections_env import prompts
-from connections_env.endpoint import Endpoint
 from connections_env.examples import GoodRow, canonical_row
+from connections_env.ledger import Ledger, Rewriting, text_key
 from connections_env.parsing import Asked
-from connections_env.play import Disagrees, PromptTooLong
-from connections_env.progress import Finished, Progress, Reject, Rewritten
+from connections_env.play import Ask, Disagrees, PromptTooLong
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.records import BadRow, FutureRow, Message
 from connections_env.rewriting import LEAST, accepted, can_fit, chosen, inside_of, request_id
@@ -20,15 +21,49 @@ from connections_env.terminal import notify
 from connections_env.tokens import Counts, Limits, Tokenizer, count_game
 
 ROUNDS = 3  # over a game
-ATTEMPTS = 3  # at a reply, in a round
+ATTEMPTS = 3  # at a reply; a reply whose every rewriting is refused stays as it is
+
+
+class Reject(BaseModel):
+    """A line of reduce_rejects.jsonl: a game that does not fit, as far as it was reduced. Nothing is counted of a
+    spare that cannot be used."""
+
+    puzzle_id: str
+    rollout_id: str
+    why: str
+    reasons: list[str]
+    is_spare: bool = False
+    limits: dict[str, int | None] = {}
+    reply_tokens: list[int] = []
+    reply_tokens_before: list[int] = []
+    game_tokens: int = 0
+    game_tokens_before: int = 0
+    sequence_tokens: int = 0
+    refusals: dict[str, int] = {}
+    completion: list[Message] = []
+
+
+@dataclass
+class Finished:
+    """What became of a row that was over its limits."""
+
+    row: GoodRow | None = None
+    """None: neither it nor a spare fits."""
+    is_spare: bool = False
+    rejects: list[Reject] = field(default_factory=list)
+    shortened: list[tuple[int, int]] = field(default_factory=list)
+    """Tokens of each shortened reply of `row`, before and after."""
+    kept: int = 0
+    """Replies whose every rewriting was refused."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    asked: int = 0
+    """Requests made for it; 0 where all of it was paid for earlier."""
 
 
 @dataclass
 class Game:
     """A game on its way through the rounds."""
 
-    key: str
-    """Under which its progress is kept."""
     row: GoodRow
     puzzle: Puzzle
     asked: list[Asked]
@@ -37,6 +72,8 @@ class Game:
     counts: Counts
     given_up: set[int] = field(default_factory=set)
     refusals: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    rounds: int = 0
     models: set[str] = field(default_factory=set)
     """That rewrote its replies."""
     simulated: bool = False
@@ -49,25 +86,71 @@ class Game:
             for message in self.row.completion
         ]
 
-    def take(self, turn: int, rewritten: Rewritten) -> None:
-        self.contents[turn] = rewritten.after
-        self.models.add(rewritten.model)
-        self.simulated |= rewritten.simulated
+    def take(self, turn: int, rewriting: Rewriting) -> None:
+        self.contents[turn] = rewriting.after or self.contents[turn]
+        self.models.add(rewriting.model)
+        self.simulated |= rewriting.simulated
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What games are to come down to, and what is known of the way."""
+
+    limits: Limits
+    tokenizer: Tokenizer
+    ledger: Ledger
+
+    def open(self, row: GoodRow, counts: Counts) -> Game:
+        """A row ready to be shortened. Raises `Disagrees` where it is not what it says, before it is paid for."""
+        canon = canonical_row(row)
+        contents = [message.content for message in canon.completion if message.role == "assistant"]
+        asked: list[Asked] = ["themes" if content.endswith("</themes>") else "guess" for content in contents]
+        assert canon.puzzle is not None  # or it would not have replayed
+        return Game(canon, canon.puzzle, asked, contents, counts)
+
+    def todo(self, game: Game) -> dict[int, int]:
+        """Reply -> target of those to be asked for next, once all that was paid for earlier is taken in."""
+        items = len(game.puzzle.items)
+        while game.rounds < ROUNDS:
+            hopeless = any(game.counts.replies[turn] > self.limits.reply for turn in game.given_up)
+            if hopeless or not self.limits.over(game.counts, items) or not can_fit(game.counts, self.limits, items):
+                return {}
+            picked = chosen(game.counts, self.limits, items, game.given_up)
+            unknown = {turn: target for turn, target in picked.items() if not self._known(game, turn)}
+            if unknown or not picked:
+                return unknown
+            self.end_round(game)
+        return {}
+
+    def _known(self, game: Game, turn: int) -> bool:
+        """Takes in what the ledger holds of a reply; False where it is to be asked for."""
+        content, simulated = game.contents[turn], game.row.simulated
+        if rewriting := self.ledger.accepted(content, simulated=simulated):
+            game.take(turn, rewriting)
+            return True
+        refusals = self.ledger.refusals(content, simulated=simulated)
+        if len(refusals) >= ATTEMPTS:
+            game.given_up.add(turn)
+            game.refusals.update(refusals)
+        return turn in game.given_up
+
+    def end_round(self, game: Game) -> None:
+        game.rounds += 1
+        game.counts = count_row(game.row.model_copy(update={"completion": game.completion}), self.tokenizer)
 
 
 @dataclass(frozen=True)
 class Reducer:
-    """Makes games fit, by the rewriting of an endpoint."""
+    """Makes games fit, by the rewriting of a model."""
 
-    endpoint: Endpoint
-    limits: Limits
-    tokenizer: Tokenizer
-    progress: Progress
+    ask: Ask
+    model: str
+    plan: Plan
     verbose: bool = False
 
-    async def finish(self, row: GoodRow, key: str, counts: Counts) -> Finished:
+    async def finish(self, row: GoodRow, counts: Counts) -> Finished:
         """The row made to fit, or else the puzzle's next good rollout that can be. Raises `Stopped`, OSError."""
-        done = Finished(key=key)
+        done = Finished()
         done.row = await self._reduced(row, counts, done)
         for nth, place in enumerate(row.spares, 1):
             if done.row is not None:
@@ -77,45 +160,36 @@ class Reducer:
                 spare = spare_row(place, board_key(row.info.all_words), row.spares[nth:])
             except (BadRow, FutureRow, Disagrees, OSError) as error:
                 reasons = [f"{place.file}, byte {place.offset}: {error}"]
+                why = "a spare that cannot be used"
                 done.rejects.append(
-                    Reject(
-                        puzzle_id=row.info.puzzle_id,
-                        rollout_id="",
-                        why="a spare that cannot be used",
-                        reasons=reasons,
-                        is_spare=True,
-                    )
+                    Reject(puzzle_id=row.info.puzzle_id, rollout_id="", why=why, reasons=reasons, is_spare=True)
                 )
                 continue
-            done.row = await self._reduced(spare, count_row(spare, self.tokenizer), done)
+            done.row = await self._reduced(spare, count_row(spare, self.plan.tokenizer), done)
         return done
 
     async def _reduced(self, row: GoodRow, before: Counts, done: Finished) -> GoodRow | None:
         """The row within its limits, or None: then the reason is among the rejects of `done`."""
-        items = len(row.info.all_words)
-        if not self.limits.over(before, items):
+        items, limits = len(row.info.all_words), self.plan.limits
+        if not limits.over(before, items):
             return row
         try:
-            game = open_game(done.key, row, before)
+            game = self.plan.open(row, before)
         except Disagrees as error:
-            reject = reject_of(row, row.completion, self.limits, before, before, "does not replay", [str(error)])
+            reject = reject_of(row, row.completion, limits, before, before, "does not replay", [str(error)])
             done.rejects.append(reject.model_copy(update={"is_spare": done.is_spare}))
             return None
-        for nth in range(ROUNDS if can_fit(before, self.limits, items) else 0):
-            if any(game.counts.replies[turn] > self.limits.reply for turn in game.given_up):
-                break  # what is asked of the others is paid in vain
-            todo = chosen(game.counts, self.limits, items, game.given_up)
-            await _all([self._shorten(game, nth, turn, target) for turn, target in todo.items()])
-            game.counts = count_row(row.model_copy(update={"completion": game.completion}), self.tokenizer)
-            if not todo or not self.limits.over(game.counts, items):
-                break
+        while todo := self.plan.todo(game):
+            await _all([self._shorten(game, turn, target) for turn, target in todo.items()])
+            self.plan.end_round(game)
         done.refusals.update(game.refusals)
         done.kept += len(game.given_up)
-        if reasons := self.limits.over(game.counts, items):
-            if not can_fit(before, self.limits, items):
+        done.asked += game.requests
+        if reasons := limits.over(game.counts, items):
+            if not can_fit(before, limits, items):
                 reasons.append(f"it would be over at {LEAST} tokens a reply, so nothing was asked")
-            why = over_what(game.counts, self.limits, items)
-            reject = reject_of(row, game.completion, self.limits, game.counts, before, why, reasons)
+            why = over_what(game.counts, limits, items)
+            reject = reject_of(row, game.completion, limits, game.counts, before, why, reasons)
             done.rejects.append(reject.model_copy(update={"is_spare": done.is_spare, "refusals": dict(game.refusals)}))
             return None
         changed = [(was, now) for was, now in zip(before.replies, game.counts.replies, strict=True)]
@@ -135,53 +209,43 @@ class Reducer:
             }
         )
 
-    async def _shorten(self, game: Game, nth: int, turn: int, target: int) -> None:
+    async def _shorten(self, game: Game, turn: int, target: int) -> None:
         """Has one reply rewritten, asking again a few times where the answer is refused."""
-        before, refusals = game.contents[turn], list[str]()
-        if paid := self.progress.rewriting(game.key, before):
-            game.take(turn, paid)
-            return
-        tokens, outside = self.tokenizer.count(before), self.tokenizer.count(before.replace(inside_of(before), "", 1))
+        plan, before = self.plan, game.contents[turn]
+        refusals = plan.ledger.refusals(before, simulated=game.row.simulated)
+        count = plan.tokenizer.count
+        tokens, outside = count(before), count(before.replace(inside_of(before), "", 1))
         messages = prompts.shorten(before, max(target - outside, LEAST // 2))
-        for attempt in range(ATTEMPTS):
+        while len(refusals) < ATTEMPTS:
+            game.requests += 1
             try:
-                answer = await self.endpoint.ask(messages, request_id(game.row.rollout_id, nth, turn, attempt))
+                answer = await self.ask(messages, request_id(text_key(before), plan.ledger.tries(before)))
             except PromptTooLong:
                 refusals.append("too long for the reducer")
                 break
             after, why = accepted(before, answer.reply, game.puzzle, game.asked[turn])
-            if why is None and self.tokenizer.count(after) >= tokens:
+            if why is None and count(after) >= tokens:
                 why = "not shorter"
+            rewriting = Rewriting(
+                before=text_key(before),
+                after=None if why else after,
+                refused=why,
+                model=self.model,
+                simulated=answer.simulated,
+            )
+            plan.ledger.add(rewriting)
             if why is None:
-                paid = Rewritten(
-                    key=game.key,
-                    before=before,
-                    after=after,
-                    model=self.endpoint.settings.model,
-                    simulated=answer.simulated,
-                )
-                self.progress.add(paid)
-                game.take(turn, paid)
+                game.take(turn, rewriting)
                 break
             refusals.append(why)
         game.refusals.update(refusals)
         if game.contents[turn] == before:
             game.given_up.add(turn)
         if self.verbose:
-            now = self.tokenizer.count(game.contents[turn])
-            outcome = "kept as it was" if turn in game.given_up else f"{now:,}"
+            outcome = "kept as it was" if turn in game.given_up else f"{count(game.contents[turn]):,}"
             refused = f" (refused: {', '.join(refusals)})" if refusals else ""
-            where = f"{game.row.info.puzzle_id}: round {nth + 1}, reply {turn + 1}"
+            where = f"{game.row.info.puzzle_id}: round {game.rounds + 1}, reply {turn + 1}"
             notify(f"{where}: {tokens:,} tokens, target {target:,} -> {outcome}{refused}")
-
-
-def open_game(key: str, row: GoodRow, counts: Counts) -> Game:
-    """A row ready to be shortened. Raises `Disagrees` where it is not what it says, before anything is paid for it."""
-    canon = canonical_row(row)
-    contents = [message.content for message in canon.completion if message.role == "assistant"]
-    asked: list[Asked] = ["themes" if content.endswith("</themes>") else "guess" for content in contents]
-    assert canon.puzzle is not None  # or it would not have replayed
-    return Game(key, canon, canon.puzzle, asked, contents, counts)
 
 
 def over_what(counts: Counts, limits: Limits, items: int) -> str:

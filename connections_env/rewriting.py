@@ -45,8 +45,8 @@ def chosen(counts: Counts, limits: Limits, items: int, given_up: set[int]) -> di
 
 def can_fit(counts: Counts, limits: Limits, items: int) -> bool:
     """Would the game fit if every reply came down to the least that is ever asked for?"""
-    feedback = counts.completion - sum(counts.replies)
-    return feedback + sum(min(tokens, LEAST) for tokens in counts.replies) <= game_limit(counts, limits, items)
+    feedback, least = counts.completion - sum(counts.replies), [min(tokens, LEAST) for tokens in counts.replies]
+    return max(least) <= limits.reply and feedback + sum(least) <= game_limit(counts, limits, items)
 
 
 def inside_of(content: str) -> str:

@@ -44,7 +44,7 @@ def job_row(bad: RejectedRow, truncate: Truncate) -> JobRow | None:
     part = make_rollout(job, states, job.kept, "interrupted", model=bad.model, sampling=bad.sampling)
     lineage = {"resumed_from": bad.resumed_from, "simulated": bad.simulated}
     cut_why = _why(bad, kept) if kept < len(bad.replies) else ""
-    return JobRow(**(dict(part) | lineage), rejection=bad.rejection, cut_why=cut_why)
+    return JobRow(**(dict(part) | lineage), rejection=bad.rejection, truncate=truncate, cut_why=cut_why)
 
 
 def _why(bad: RejectedRow, kept: int) -> str:

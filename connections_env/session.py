@@ -11,7 +11,6 @@ import resource
 import shlex
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -29,6 +28,7 @@ RESULTS = Path(__file__).parent.parent / "generate_results"
 OFFLINE_BASE_URL = "http://simulated.invalid/v1"
 OFFLINE_MODEL = "simulated"
 SPARE_FILES = 64  # beside one socket a request: results, logs, what the interpreter holds open
+_URL = re.compile(r"\w+://\S*[@?]")
 _SECRET = re.compile(r"key|secret|password|auth|bearer|credential|token$", re.IGNORECASE)  # not max_tokens
 
 
@@ -56,9 +56,11 @@ def sampling_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def without_secrets(value: Any) -> Any:
-    """JSON fit for a file: values under names that speak of secrets are masked."""
+    """JSON fit for a file: values under names that speak of secrets are masked, and so are credentials in URLs."""
     if isinstance(value, dict):
         return {name: "***" if _SECRET.search(name) else without_secrets(inner) for name, inner in value.items()}
+    if isinstance(value, str):
+        return _without_credentials(value) if _URL.match(value) else value
     return [without_secrets(inner) for inner in value] if isinstance(value, list) else value
 
 
@@ -115,8 +117,6 @@ class WhenNeeded:
 
 def _api_key(args: argparse.Namespace) -> str:
     name, url = args.api_key_var, urlsplit(args.base_url)
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise UsageError("-k takes the name of an environment variable, not the key itself")
     key = os.environ.get(name, "").strip()
     if not key.isascii() or not key.isprintable():
         raise UsageError(f"{name} holds characters that no key has; was it copied whole?")
@@ -137,14 +137,27 @@ def masked_command(words: Sequence[str]) -> str:
 
 
 def _masked(word: str) -> str:
-    name, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    if "://" in value:
-        url = urlsplit(value)
-        value = urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment=""))
-    elif value.startswith("{"):
-        with suppress(ValueError):
-            value = json.dumps(without_secrets(json.loads(value)))
-    return f"{name}{equals}{value}"
+    """A word without secrets: after `--flag=`, `-S`, `-S=` or by itself, JSON or a URL."""
+    flag, value = re.fullmatch(r"(--[\w-]+=|-[A-Za-z]=?(?=[{\s]|\w+://))?(.*)", word, re.DOTALL).groups("")  # type: ignore[union-attr]
+    if value.lstrip().startswith("{"):
+        try:
+            given = json.loads(value)
+        except ValueError:
+            return word  # a file of an odd name: what -S takes is known to be JSON by now
+        kept = without_secrets(given)
+        return word if kept == given else flag + json.dumps(kept, ensure_ascii=False)
+    return flag + _without_credentials(value)
+
+
+def _without_credentials(text: str) -> str:
+    """A URL without user, password, query and fragment; other text as it is."""
+    if "://" not in text:
+        return text
+    try:
+        url = urlsplit(text)
+        return urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment=""))
+    except ValueError:
+        return "***"
 
 
 def _is_loopback(url: str) -> bool:

@@ -1,12 +1,15 @@
 """How a step reads what the step before it wrote, and leaves its own files whole or not at all."""
 
+import asyncio
 import contextlib
+import errno
 import fcntl
+import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -17,6 +20,7 @@ from connections_env.foreign import rollout_of
 from connections_env.puzzles import board_key
 from connections_env.quality import facts_of, rejection
 from connections_env.records import BadRow, FutureRow, Rollout, first_problem, read_object
+from connections_env.terminal import notify
 
 MADE_BY = {
     "good_examples.jsonl": "filter_gameplay.py",
@@ -28,6 +32,7 @@ MADE_BY = {
     "doctored_gameplay_reduced.jsonl": "reduce_tokens.py",
     "reduce_rejects.jsonl": "reduce_tokens.py",
 }
+LOOK_EVERY = 0.5  # seconds, whether another run has ended
 StepRow = TypeVar("StepRow", GoodRow, RejectedRow, JobRow)
 
 
@@ -80,13 +85,14 @@ def still_to_rerun(listed: list[str], kept: set[str], lost: list[str]) -> list[s
     return list(dict.fromkeys([*(puzzle_id for puzzle_id in listed if puzzle_id not in kept), *lost]))
 
 
-def list_for_rerun(path: Path, kept: set[str], lost: list[str]) -> int:
-    """Brings the list of puzzles to play again up to date; gives its length."""
+def rerun_list(path: Path, kept: set[str], lost: list[str]) -> list[str]:
+    """The ids of the list of puzzles to play again, brought up to date."""
     listed = path.read_text(encoding="utf-8-sig").split("\n") if path.is_file() else []
-    ids = still_to_rerun([line.strip() for line in listed if line.strip()], kept, lost)
-    with replacing(path) as file:
-        file.writelines(f"{puzzle_id}\n" for puzzle_id in ids)
-    return len(ids)
+    return still_to_rerun([line.strip() for line in listed if line.strip()], kept, lost)
+
+
+def lines_of(texts: Iterable[str]) -> Iterator[str]:
+    return (f"{text}\n" for text in texts)
 
 
 def check_writable(folder: Path) -> None:
@@ -100,6 +106,26 @@ def nearest_folder(folder: Path) -> Path:
     """The folder, or the nearest one above it that exists as far as can be seen."""
     # os.path.exists, since Path.exists raises below a folder that cannot be entered.
     return next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))  # noqa: PTH110
+
+
+@contextlib.asynccontextmanager
+async def alone_with(source: Path, verb: str) -> AsyncIterator[None]:
+    """Waits until no other run works on the same input, which would pay for the same things at the same time."""
+    descriptor = os.open(source, os.O_RDONLY)
+    try:
+        for waited in itertools.count():
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waited:
+                    notify(f"another run {verb} {shown(source)}; waiting for it to end")
+                await asyncio.sleep(LOOK_EVERY)
+            except OSError:
+                break  # a file system without locks
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -116,24 +142,29 @@ def locked(folder: Path) -> Iterator[None]:
 
 def write_rows(files: Mapping[Path, Iterable[Rollout]]) -> None:
     """Replaces several files at once, so that they all stay as they were if one cannot be written."""
-    with contextlib.ExitStack() as stack:
-        for path, rows in files.items():
-            file = stack.enter_context(replacing(path))
-            file.writelines(row.to_line() + "\n" for row in rows)
+    replace_files({path: (row.to_line() + "\n" for row in rows) for path, rows in files.items()})
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """A file that takes the place of `path` once the block ends well, and leaves it as it was otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+def replace_files(files: Mapping[Path, Iterable[str]]) -> None:
+    """Puts files with these lines in the place of others: all of them or, where one cannot be written, none.
+
+    Raises OSError. All of them lie on the disk, whole, before the first takes its place.
+    """
+    written: dict[Path, Path] = {}
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        for path, lines in files.items():
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            written[path] = Path(name)
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+                file.writelines(lines)
+                file.flush()
+                os.fsync(file.fileno())
+            written[path].chmod(0o644)
+        for path, temporary in written.items():
+            temporary.replace(path)
+    finally:
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)

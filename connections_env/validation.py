@@ -33,8 +33,8 @@ def problems(row: GoodRow, need: Requirements) -> list[str]:
     it must be the one that comes of that.
     """
     found = []
-    if not row.info.puzzle_id.strip():
-        found.append("no puzzle id: loaders and lists need one")
+    if not row.info.puzzle_id.strip() or not row.info.puzzle_id.isprintable():
+        found.append(f"no puzzle id: {row.info.puzzle_id!r} is none that a list, a line each, can hold")
     if where := need.held_out.where(row):
         found.append(f"held out: its puzzle is in {where}")
     if need.refuse_simulated and row.simulated:
@@ -46,6 +46,7 @@ def problems(row: GoodRow, need: Requirements) -> list[str]:
         *found,
         *message_problems(row, need.tokenizer),
         *replay_problems(row, puzzle),
+        *lineage_problems(row),
         *(f"over a token limit: {what}" for what in over),
     ]
 
@@ -85,7 +86,10 @@ def replay_problems(row: GoodRow, puzzle: Puzzle) -> Iterator[str]:
         yield "prompt differs: the rules and the board are not as the game opens on this board"
     for nth, (recorded, played) in enumerate(zip_longest(row.guess_history, game.guess_history), 1):
         if recorded != played:
-            yield f"history differs: guess {nth} is recorded as {_verdict(recorded)}, replayed as {_verdict(played)}"
+            was, now = _verdict(recorded), _verdict(played)
+            if was == now and recorded and played:
+                was, now = f"{was} ({_details(recorded)})", f"{now} ({_details(played)})"
+            yield f"history differs: guess {nth} is recorded as {was}, replayed as {now}"
             break
     told, due = (_contents(m for m in one.completion if m.role == "user") for one in (row, game))
     for nth, (said, should_be) in enumerate(zip_longest(told, due), 1):
@@ -104,6 +108,22 @@ def replay_problems(row: GoodRow, puzzle: Puzzle) -> Iterator[str]:
         yield f"{why}: the game that its replies make is not a good one"
     if row.reply_unfit != game.reply_unfit and len(replies) < len(states):
         yield "outcome differs: other replies are recorded as fit for training than are"
+
+
+def lineage_problems(row: GoodRow) -> Iterator[str]:
+    """Where what a row says of its past cannot be: games it goes on from, and what it was before it was reduced."""
+    if row.resumed_from and row.resumed_from.turns >= len(row.replies):
+        yield f"lineage differs: {row.resumed_from.turns} replies resumed, {len(row.replies)} in the game"
+    if row.reduced != bool(row.original_completion):
+        yield "lineage differs: a row is reduced where it holds what it was before, and nowhere else"
+    original = row.original_completion or row.completion
+    if [*map(_unthought, original)] != [*map(_unthought, row.completion)]:
+        yield "lineage differs: more than the reasoning is other than before the reduction"
+
+
+def _unthought(message: Message) -> tuple[str, str]:
+    """Role and content, of a reply what follows its think block."""
+    return message.role, message.content.rpartition("</think>")[2]
 
 
 def reply_problem(reply: Reply, state: GameState) -> str | None:
@@ -134,10 +154,18 @@ def _verdict(guess: GuessRow | None) -> str:
     return f"{guess.status} {', '.join(guess.words)}" if guess else "none"
 
 
+def _details(guess: GuessRow) -> str:
+    return f"group {guess.category_idx}, reason {guess.reason}"
+
+
 def _first_difference(due: str | None, said: str | None) -> str:
     """The first line in which two messages differ, None being no message at all."""
     if due is None or said is None:
         return "the game says nothing more" if due is None else "what the game says is missing"
     lines = zip_longest(due.split("\n"), said.split("\n"))
     should_be, is_now = next((one, other) for one, other in lines if one != other)
-    return f"the game says {should_be!r:.80}, not {is_now!r:.80}"
+    if should_be is None or is_now is None:
+        return f"the game says {should_be!r:.80}, not {is_now!r:.80}"
+    same = next((nth for nth, (one, other) in enumerate(zip(should_be, is_now, strict=False)) if one != other), 0)
+    start = max(same - 30, 0) if same > 50 else 0
+    return f"the game says {should_be[start : start + 80]!r}, not {is_now[start : start + 80]!r}"

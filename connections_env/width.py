@@ -19,16 +19,22 @@ class Width:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> None:
-        """Waits for a place and takes it; `leave` gives it back."""
-        while self.in_use + 1 > self.allowed:
+        """Waits for a place and takes it, first come first served; `leave` gives it back."""
+        if self._waiting or self.in_use + 1 > self.allowed:
             place = asyncio.get_running_loop().create_future()
             self._waiting.append(place)
-            await place
-        self.in_use += 1
+            try:
+                await place
+            except asyncio.CancelledError:
+                if place.done() and not place.cancelled():  # it was given a place that it cannot take any more
+                    self.leave()
+                raise
+        else:
+            self.in_use += 1
 
     def leave(self) -> None:
         self.in_use -= 1
-        self._wake(self.allowed - self.in_use)
+        self._wake()
 
     def narrow(self, sent_at: float) -> None:
         """After a 429 to a request sent at this time; a crowd sent before the last narrowing narrows only once."""
@@ -38,16 +44,19 @@ class Width:
 
     def widen(self) -> None:
         """After an answer: one place more for every round of answers."""
-        self.allowed = min(self.allowed + 1 / self.allowed, float(self.ceiling))
+        if self.allowed < self.ceiling:
+            self.allowed = min(self.allowed + 1 / self.allowed, float(self.ceiling))
+            self._wake()
 
     def open(self) -> None:
         """Lets everyone through who waits: the run is over, and they are to find that out."""
         self.allowed = float("inf")
-        self._wake(len(self._waiting))
+        self._wake()
 
-    def _wake(self, places: float) -> None:
-        while places >= 1 and self._waiting:
+    def _wake(self) -> None:
+        """Gives free places away, first come first served: who is woken has its place already."""
+        while self._waiting and self.in_use + 1 <= self.allowed:
             place = self._waiting.popleft()
             if not place.done():
                 place.set_result(None)
-                places -= 1
+                self.in_use += 1

@@ -287,8 +287,9 @@ def clock() -> float:
 
 
 def jump(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the endpoint read the clock of the loop it runs on."""
-    monkeypatch.setattr("connections_env.endpoint.time", SimpleNamespace(monotonic=clock))
+    """Makes the endpoint and its gate read the clock of the loop they run on."""
+    for module in ("endpoint", "width"):
+        monkeypatch.setattr(f"connections_env.{module}.time", SimpleNamespace(monotonic=clock))
 
 
 def full_after(left: int) -> Any:

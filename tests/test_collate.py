@@ -1,6 +1,7 @@
 """Step 6: what gets into the dataset, what is refused and why, and what the files look like."""
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests.rollouts import (
     board,
     boards,
     hub_row,
+    interrupted,
     lost,
     played,
     puzzle_file,
@@ -46,10 +48,21 @@ NEED = Requirements(load_tokenizer(), Limits())
 def good(puzzle, script="RRR", **options):
     fields = {
         name: options.pop(name)
-        for name in ("spares", "reduced", "reducer_model", "tokens_before", "turns_cut")
+        for name in ("spares", "original_completion", "reducer_model", "turns_cut")
         if name in options
     }
+    fields["reduced"] = "original_completion" in fields
     return canonical_row(played(puzzle, script, **options), **fields)
+
+
+def longer(puzzle, script="RRR"):
+    """The completion of a won game as it was before its reasoning was cut."""
+    return [
+        message.model_copy(update={"content": message.content.replace(REASONING, f"{REASONING} Or not. " * 99, 1)})
+        if message.role == "assistant"
+        else message
+        for message in good(puzzle, script).completion
+    ]
 
 
 def raw(row):
@@ -144,12 +157,12 @@ def test_both_streams_become_one_file_with_the_best_row_of_each_puzzle(here, cap
 
 
 def test_a_row_has_exactly_the_columns_of_the_dataset_in_their_order(here):
-    assert collated([good(A, reduced=True, reducer_model="short", tokens_before=900), good(B)]) == 0
+    assert collated([good(A, reducer_model="short", original_completion=longer(A)), good(B)]) == 0
     first, second = dataset()
     assert list(first) == list(second) == list(SftRow.model_fields)
     assert first["puzzle_id"] == "puzzle-made-0"
     assert (first["reduced"], first["reducer_model"]) == (True, "short")
-    assert first["tokens_before"] > 900  # of prompt and completion, as num_tokens
+    assert first["tokens_before"] > first["num_tokens"] + 900  # of prompt and completion, as num_tokens
     assert (second["reducer_model"], second["tokens_before"]) == ("", second["num_tokens"])
     assert [set(message) for message in first["prompt"] + first["completion"]] == [{"role", "content"}] * 7
     assert first["guess_history"][-1]["status"] == "auto"
@@ -257,6 +270,10 @@ def emptied(text):
     return f"<think>\n\n{text[text.index('</think>') :]}"
 
 
+def thinking(thought):
+    return lambda text: f"<think>\n{thought}\n{text[text.index('</think>') :]}"
+
+
 def another_guess(text):
     return f"{text}<guess>[`A`]</guess>"
 
@@ -312,6 +329,12 @@ TAMPERED = {
     "a second guess": (content("completion", 6, another_guess), ["not canonical", "invalid guess"]),
     "an empty message": (content("completion", 1, lambda text: " "), ["empty message", "feedback differs"]),
     "a control token": (content("completion", 0, swap("These", "<|im_end|>")), ["control tokens"]),
+    "a tool call": (content("completion", 0, swap("These", "<tool_call>These")), ["control tokens"]),
+    "a tool response's end": (content("completion", 0, swap("These", "</tool_response>")), ["control tokens"]),
+    "a NUL": (content("completion", 0, swap("These", "The\0se")), ["control tokens"]),
+    "a zero-width space alone": (content("completion", 0, thinking("\u200b")), ["empty reasoning"]),
+    "dashes alone": (content("completion", 0, thinking("- -- \u2014 \u2013")), ["empty reasoning"]),
+    "dots alone": (content("completion", 0, thinking("...\n...")), ["empty reasoning"]),
     "an extra key": (extra_key, ["extra key"]),
     "reasoning beside content": (beside_content, ["extra key"]),
     "another role": (lambda row: row["completion"][1].update(role="system"), ["roles", "feedback differs"]),
@@ -326,9 +349,10 @@ TAMPERED = {
     "the fitness of a reply": (set_to(reply_unfit=[None, "cut_off", None, None]), ["outcome differs"]),
     "the ruleset": (lambda row: row["info"].update(ruleset="puzzgrid"), ["prompt differs"]),
     "the categories": (lambda row: row["info"].update(categories=[]), ["no board"]),
-    "a reply without its record": (lambda row: row["reply_tokens"].pop(), ["unreadable"]),
+    "a reply without its record": (lambda row: row["reply_tokens"].pop(), ["turns missing"]),
     "no content": (lambda row: row["completion"][0].update(content=None), ["unreadable"]),
-    "half a line": (lambda row: row.clear(), ["unreadable"]),
+    "a reply gone": (lambda row: row["completion"].__delitem__(slice(0, 2)), ["turns missing"]),
+    "a turn twice": (lambda row: row["completion"].extend(row["completion"][-2:]), ["turns missing"]),
 }  # fmt: skip
 
 
@@ -571,7 +595,7 @@ def test_the_other_splits_of_the_bundled_puzzles_are_held_out_by_default(here, c
     out, err = capsys.readouterr()
     assert err == ""
     assert [one["reasons"] for one in rejects()] == [["held out: its puzzle is in builtin:test"]]
-    assert "held out: 8 of builtin:test, 8 of builtin:train_rl\n" in out
+    assert "puzzles that may not be in: 8 of builtin:test, 8 of builtin:train_rl; rows refused for it: 1\n" in out
     assert len(dataset()) == 3
     assert collate.main(["good.jsonl", "--no-default-exclude"]) == 0
     assert len(dataset()) == 4
@@ -658,7 +682,10 @@ def test_the_file_loads_as_it_is_with_floats_strings_and_no_dates(here, layout):
     import datasets
 
     dated = [replace(puzzle, puzzle_id=f"2024-01-0{nth}") for nth, puzzle in enumerate((A, B), 1)]
-    rows = [good(dated[0], "WWRRR"), good(dated[1], "WRWRR", reduced=True, reducer_model="m", tokens_before=9)]
+    rows = [
+        good(dated[0], "WWRRR"),
+        good(dated[1], "WRWRR", reducer_model="m", original_completion=longer(dated[1], "WRWRR")),
+    ]
     assert collated(rows, "--format", layout) == 0
     assert dataset()[0]["reward"] == 5.1
     loaded = datasets.load_dataset(
@@ -678,7 +705,9 @@ def test_whole_numbers_are_written_as_floats_where_the_column_holds_floats(here)
 def test_a_column_that_is_empty_in_the_first_rows_has_its_type_from_the_start(here):
     import datasets
 
-    rows = [good(board(n)) for n in range(20)] + [good(board(20), reduced=True, reducer_model="m", tokens_before=9)]
+    rows = [good(board(n)) for n in range(20)] + [
+        good(board(20), reducer_model="m", original_completion=longer(board(20)))
+    ]
     assert collated(rows) == 0
     loaded = datasets.load_dataset(
         "json", data_files="sft_examples.jsonl", split="train", cache_dir=str(here / "cache"), chunksize=9000
@@ -691,12 +720,26 @@ def test_text_is_written_as_it_is(here):
     assert "CAFÉ" in Path("sft_examples.jsonl").read_text(encoding="utf-8")
 
 
-def test_a_prefix_is_not_put_on_twice(here):
-    assert collated([good(replace(A, puzzle_id="puzzle-7"))]) == 0
-    assert dataset()[0]["puzzle_id"] == "puzzle-7"
-    for listed in ("7", "puzzle-7"):
-        Path("ids.txt").write_text(listed)
-        assert collated([good(replace(A, puzzle_id="puzzle-7"))], "--exclude", "ids.txt") == 1
+def test_ids_that_differ_by_the_prefix_alone_stay_two(here):
+    rows = [good(replace(puzzle, puzzle_id=name)) for puzzle, name in ((A, "7"), (B, "puzzle-7"))]
+    for order in (rows, rows[::-1]):
+        assert collated(order) == 0
+        assert sorted(row["puzzle_id"] for row in dataset()) == ["puzzle-7", "puzzle-puzzle-7"]
+        assert len({row["rollout_id"] for row in dataset()}) == 2
+    assert Path("rerun_puzzles.txt").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("listed", "held_out"),
+    [("7", ["7"]), ("puzzle-7", ["7", "puzzle-7"]), ("puzzle-puzzle-7", ["puzzle-7"]), ("puzzle-8", [])],
+)
+def test_an_id_is_held_out_as_it_is_and_as_the_dataset_writes_it(here, listed, held_out):
+    Path("ids.txt").write_text(listed)
+    rows = [good(replace(puzzle, puzzle_id=name)) for puzzle, name in ((A, "7"), (B, "puzzle-7"), (C, "x"))]
+    assert collated(rows, "--exclude", "ids.txt") == 0
+    assert [one["puzzle_id"] for one in rejects()] == held_out
+    assert all(one["reasons"] == ["held out: its puzzle is in ids.txt"] for one in rejects())
+    assert len(dataset()) == 3 - len(held_out)
 
 
 def test_rows_stand_in_the_order_of_the_inputs(here):
@@ -704,13 +747,36 @@ def test_rows_stand_in_the_order_of_the_inputs(here):
     assert [row["puzzle_id"] for row in dataset()] == ["puzzle-made-2", "puzzle-made-0", "puzzle-made-1"]
 
 
-def test_strict_fails_on_a_reject_and_still_writes_the_files(here):
+def test_strict_writes_no_dataset_beside_a_reject_and_the_earlier_one_stays(here, capsys):
     broken = raw(good(A)) | {"reward": 1.0}
-    assert collated([broken, good(B)]) == 0
+    assert collated([good(C)], "--strict") == 0
+    before = Path("sft_examples.jsonl").read_bytes()
+    capsys.readouterr()
     assert collated([broken, good(B)], "--strict") == 1
-    assert len(dataset()) == 1
-    assert Path("rerun_puzzles.txt").read_text() == "made-0\n"
-    assert collated([good(A), good(B)], "--strict") == 0
+    out, err = capsys.readouterr()
+    assert Path("sft_examples.jsonl").read_bytes() == before
+    assert out.startswith(
+        "rows read: 2, 1 fit, but --strict takes no rejects; sft_examples.jsonl was not written\n\n"
+        "  fit:                              1 (50.0%)\n"
+        "  rejected, outcome differs:        1 (50.0%)\n\n"
+        "rejects, with all their reasons: 1 -> sft_rejects.jsonl\n"
+    )
+    assert "Traceback" not in err
+    assert [one["puzzle_id"] for one in rejects()] == ["made-0"]
+    assert "made-0" in Path("rerun_puzzles.txt").read_text().splitlines()
+    assert collated([broken, good(B)]) == 0
+    assert [row["puzzle_id"] for row in dataset()] == ["puzzle-made-1"]
+
+
+def test_strict_without_an_earlier_dataset_leaves_none(here):
+    assert collated([raw(good(A)) | {"reward": 1.0}, good(B)], "--strict") == 1
+    assert not Path("sft_examples.jsonl").exists()
+    assert [one["puzzle_id"] for one in rejects()] == ["made-0"]
+
+
+def test_strict_lets_pass_what_only_gives_way_to_a_better_row(here):
+    assert collated([good(A), good(A, "ORRR"), good(B)], "--strict") == 0
+    assert len(dataset()) == 2
 
 
 def test_without_a_single_row_the_earlier_dataset_stays(here, capsys):
@@ -737,6 +803,94 @@ def test_a_run_that_fails_replaces_nothing(here, monkeypatch, capsys):
     assert collated([good(A)]) == 1
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
     assert capsys.readouterr().err == "error: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"resumed_from": {"rollout_id": "x", "turns": 3}},
+        {"reduced": True},
+        {"original_completion": [{"role": "assistant", "content": "<think>\nLong.\n</think>\n\n<guess>[`A`]</guess>"}]},
+        {"reduced": True, "original_completion": raw(good(B))["completion"]},
+    ],
+    ids=["resumed later than it ended", "reduced from nothing", "reduced in secret", "reduced from another game"],
+)
+def test_a_past_that_cannot_be_is_refused(here, edit):
+    assert collated([raw(good(A)) | edit]) == 1
+    assert reasons()[0][-1] == "lineage differs"
+
+
+@pytest.mark.parametrize("puzzle_id", ["", " ", "two\nlines"])
+def test_an_id_that_no_list_can_hold_is_refused(here, puzzle_id):
+    assert collated([good(replace(A, puzzle_id=puzzle_id))]) == 1
+    assert reasons() == [["no puzzle id"]]
+
+
+def test_a_difference_is_shown_where_it_is(here):
+    row = raw(good(A))
+    row["completion"][1]["content"] = row["completion"][1]["content"].replace(A.items[-1], "ELSE").replace("`]", "!`]")
+    assert collated([row]) == 1
+    (why,) = (one for one in rejects()[0]["reasons"] if one.startswith("feedback"))
+    due, said = why.split(", not ")
+    assert due.partition("says ")[2] != said
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_file_that_cannot_be_written_leaves_the_others_as_they_were(here, monkeypatch, capsys, nth):
+    collated([raw(good(A)) | {"reward": 1.0}, good(B)])
+    before = {path.name: path.read_bytes() for path in here.iterdir()}
+    sync, synced = os.fsync, []
+
+    def full(descriptor):
+        synced.append(descriptor)
+        if len(synced) == nth:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr("os.fsync", full)
+    assert collated([raw(good(A)) | {"reward": 1.0}, good(C)], name="more.jsonl") == 1
+    assert len(synced) == nth
+    Path("more.jsonl").unlink()
+    assert {path.name: path.read_bytes() for path in here.iterdir()} == before
+    assert capsys.readouterr().err.endswith("error: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.parametrize("name", ["sft_rejects.jsonl", "rerun_puzzles.txt"])
+def test_a_folder_in_the_way_of_a_file_leaves_the_others_as_they_were(here, capsys, name):
+    collated([good(A)])
+    Path(name).unlink()
+    Path(name).mkdir()
+    before = {path.name: path.read_bytes() for path in here.iterdir() if path.is_file()}
+    assert collated([good(A), good(B)], name="more.jsonl") == 1
+    Path("more.jsonl").unlink()
+    assert {path.name: path.read_bytes() for path in here.iterdir() if path.is_file()} == before
+    assert capsys.readouterr().err.endswith(f"error: [Errno 21] is a folder: '{name}'\n")
+
+
+def test_inputs_of_another_kind_alone_leave_the_rejects_of_the_last_run(here, capsys):
+    collated([raw(good(A)) | {"reward": 1.0}, good(B)])
+    before = Path("sft_rejects.jsonl").read_bytes()
+    assert collated([interrupted(A)], name="results_1.jsonl") == 1
+    assert Path("sft_rejects.jsonl").read_bytes() == before
+    assert capsys.readouterr().err.endswith("error: results_1.jsonl: no good example in it; nothing was written\n")
+
+
+def test_the_dataset_is_no_input(here, capsys):
+    collated([good(A)])
+    assert collate.main(["sft_examples.jsonl"]) == 2
+    assert "is what this step writes, not what it reads" in capsys.readouterr().err
+
+
+def test_a_folder_in_the_way_of_the_dataset_is_exit_2_and_leaves_the_others_as_they_were(here, capsys):
+    collated([raw(good(A)) | {"reward": 1.0}, good(B)])
+    Path("sft_examples.jsonl").unlink()
+    Path("sft_examples.jsonl").mkdir()
+    before = {path.name: path.read_bytes() for path in here.iterdir() if path.is_file()}
+    capsys.readouterr()
+    assert collated([raw(good(A)) | {"reward": 1.0}, good(C)], name="more.jsonl") == 2
+    Path("more.jsonl").unlink()
+    assert {path.name: path.read_bytes() for path in here.iterdir() if path.is_file()} == before
+    assert capsys.readouterr().err == "error: sft_examples.jsonl is a folder; name a file in it\n"
 
 
 def test_a_row_of_a_newer_version_stops_the_run(here, capsys):

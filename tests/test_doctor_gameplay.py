@@ -193,6 +193,48 @@ def test_games_that_a_killed_run_left_in_the_results_are_collected_and_not_paid_
     assert "3 jobs had a good game in the results already\n" in out
 
 
+def test_a_game_in_the_results_that_is_not_what_it_says_is_told_and_the_next_best_taken(run, jobs, serve, tmp_path):
+    jobs(played(board(0), "RN"))
+    assert run(*at(serve()), "-r", 2)[0] == 0
+    for name in OUTPUTS:
+        (tmp_path / "out" / name).unlink()
+    results = tmp_path / "results" / "results_1.jsonl"
+    rows = [json.loads(line) for line in results.read_text().splitlines()]
+    rows[0]["reward"] += 0.1
+    results_file(results, rows)
+    status, _, err = run(*at(serve()))
+    assert status == 0
+    assert "results_1.jsonl, byte 0: its reward is 5.5, recorded as 5.6; the next best game is taken\n" in err
+    assert ids(good_in(tmp_path)) == ["made-0"]
+
+
+def test_unreadable_jobs_to_run_again_are_not_thrown_away(run, jobs, serve, tmp_path):
+    jobs(played(board(0), "RN"))
+    results_file(tmp_path / "out" / OUTPUTS[1], ["{"])
+    server = serve()
+    status, _, err = run(*at(server))
+    assert status == 2
+    assert "has lines that cannot be read; mend them or move the file away\n" in err
+    assert not server.seen
+    assert (tmp_path / "out" / OUTPUTS[1]).read_text() == "{\n"
+
+
+def test_what_is_to_run_again_is_cut_as_its_job_was(run, jobs, serve, tmp_path):
+    jobs(job(played(board(0), "RN"), truncate="last-correct"))
+    assert run(*at(serve({"made-0": "RRWN"})))[0] == 0
+    (left,) = rerun_in(tmp_path)
+    assert [guess.status for guess in left.guess_history] == ["correct", "correct"]
+    assert left.truncate == "last-correct"
+
+
+def test_a_game_too_long_to_resume_is_played_from_scratch_and_collected(run, jobs, serve, tmp_path):
+    jobs(played(board(0), "RN"))
+    too_long = refusal(400, "this model's maximum context length is exceeded")
+    assert run(*at(serve(first=[too_long])))[0] == 0
+    (row,) = good_in(tmp_path)
+    assert (row.resumed_from.turns, row.turns_cut, row.doctored) == (0, 0, False)
+
+
 def test_a_run_that_gets_no_answer_changes_no_file(run, jobs, serve, tmp_path):
     jobs(*(played(puzzle, "RN") for puzzle in boards(2)))
     assert (
@@ -452,6 +494,15 @@ def test_a_missing_input_of_another_name_names_that_command_too(run, tmp_path):
     assert "uv run python prep_doctoring.py" in err
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_folder_in_place_of_the_input_is_exit_2(run, tmp_path, named):
+    folder = tmp_path / ("mine" if named else "out/doctor_gameplay.jsonl")
+    folder.mkdir(parents=True)
+    status, out, err = run(*([folder] if named else []), "--offline")
+    assert (status, out, err) == (2, "", f"error: {folder} is a folder; name a file\n")
+    assert tree(tmp_path) == {}
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
@@ -507,6 +558,24 @@ def test_every_line_that_is_no_job_is_named_by_its_place(run, jobs, serve):
         assert words in err
     _, _, err = run(*at(serve()))
     assert err.count("; skipped\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "why"),
+    [
+        ({"guess_history": []}, "the guess history is not what its replies give on its board"),
+        ({"complete_reason": "all_categories_found"}, "recorded as all_categories_found, replayed as unfinished"),
+        ({"reply_unfit": ["no_reasoning"]}, "not the same replies are fit for training as recorded"),
+    ],
+)
+def test_a_job_that_is_not_what_it_says_is_named_by_file_and_line(run, jobs, serve, tmp_path, spoilt, why):
+    jobs(played(board(1), "RN"), job(played(board(0), "RN")) | spoilt, played(board(2), "RN"))
+    server = serve()
+    status, out, err = run(*at(server))
+    assert (status, ids(good_in(tmp_path))) == (0, ["made-1", "made-2"])
+    assert err.startswith(f"doctor_gameplay.jsonl:2: puzzle made-0: {why}; skipped\n")
+    assert "\n1 jobs are not what their rows say and were not played\n" in out
+    assert {state_of(seen.messages, PUZZLES).puzzle.puzzle_id for seen in server.seen} == {"made-1", "made-2"}
 
 
 def test_the_summary_counts_the_lines_that_are_no_job_and_those_that_are_not_what_they_say(run, jobs, serve, tmp_path):

@@ -18,9 +18,10 @@ from connections_env import prompts
 from connections_env.endpoint import Endpoint, EndpointSettings, Prices
 from connections_env.files import ResultsFile, claim_results_file, results_files
 from connections_env.game import GameState, observe
+from connections_env.parsing import Reply
 from connections_env.play import Answer, Job, PromptTooLong, Stopped
 from connections_env.pool import Tally, interrupts, play_all
-from connections_env.records import Rollout, read_row
+from connections_env.records import ResumedFrom, Rollout, read_row
 from connections_env.rulesets import NYT
 from tests.boards import BOARDS, PLAIN
 from tests.scripted import (
@@ -116,6 +117,12 @@ def jobs(count: int, puzzle: Any = PLAIN) -> list[Job]:
     return [Job(f"game-{n}", puzzle, NYT, example_id=n) for n in range(count)]
 
 
+def resumed(name: str, turns: int) -> Job:
+    """A game that goes on after so many right guesses."""
+    kept = tuple(Reply(guess(group.members), "Hm.", "stop", 9) for group in PLAIN.groups[:turns])
+    return Job(name, PLAIN, NYT, kept=kept, resumed_from=ResumedFrom(rollout_id="before", turns=turns))
+
+
 def played(wire: Wire, folder: Any, games: list[Job], **options: Any) -> tuple[list[Rollout], Tally]:
     """Plays a pool to its end; gives what is on disk afterwards."""
 
@@ -170,6 +177,63 @@ def test_a_refused_first_request_that_names_the_context_length_ends_the_run_too(
     wire = Wire([refusal(400, "maximum context length is 8192 tokens")])
     assert wire.asks(0, 0) == ["Stopped"] * 2
     assert len(wire.seen) == 1
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_first_request_too_long_ends_only_its_game_where_that_goes_on(tmp_path: Any, status: int) -> None:
+    play = winner(PLAIN)
+    too_long = refusal(status, "maximum context length is 8192 tokens", after=5)
+    wire = Wire(lambda seen: too_long if seen.nth == 0 else play(seen), max_concurrent=1)
+    rows, tally = played(wire, tmp_path, [resumed("on-0", 2), resumed("on-1", 2), *jobs(1)])
+    assert wire.endpoint.halt is None
+    assert (tally.games, tally.good) == (3, 3)
+    assert {row.rollout_id: (row.resumed_from and row.resumed_from.turns, row.turns_cut) for row in rows} == {
+        "on-0": (1, 1),
+        "on-1": (2, 0),
+        "game-0": (None, 0),
+    }
+    assert [seen.turn for seen in wire.seen] == [2, 1, 2, 2, 0, 1, 2]
+
+
+def test_after_a_first_request_of_a_resumed_game_that_was_too_long_the_next_goes_alone_again() -> None:
+    wire = Wire(lambda seen: refusal(400, "context length", after=50) if seen.nth == 0 else Sent(body=FINE, after=10))
+    on = [*OPENING, {"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}]
+
+    async def ask(messages: Any, request_id: str) -> Answer | str:
+        try:
+            return await wire.endpoint.ask(messages, request_id)
+        except PromptTooLong:
+            return "PromptTooLong"
+
+    async def all_of_them() -> list[Answer | str]:
+        async with wire.endpoint:
+            return await asyncio.gather(*(ask(on if n == 0 else OPENING, str(n)) for n in range(6)))
+
+    answers = run(all_of_them())
+    assert answers[0] == "PromptTooLong"
+    for answer in answers[1:]:
+        answered(answer)
+    assert [round(seen.at - wire.seen[0].at) for seen in wire.seen] == [0, 50, 60, 60, 60, 60]
+
+
+def test_an_opening_too_long_for_the_model_ends_the_run_after_a_resumed_game_was_too(tmp_path: Any) -> None:
+    wire = Wire([refusal(400, "maximum context length is 8192 tokens")], max_concurrent=1)
+    rows, _ = played(wire, tmp_path, [resumed("on", 2), *jobs(9)])
+    assert rows == []
+    assert [seen.turn for seen in wire.seen] == [2, 1, 0]
+    assert wire.endpoint.halt is not None
+    assert wire.endpoint.halt.exit_status == 1
+    assert "maximum context length" in wire.why
+    assert one_plain_sentence(wire.why)
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
+def test_a_first_request_of_a_resumed_game_refused_for_another_reason_ends_the_run(status: int, tmp_path: Any) -> None:
+    wire = Wire([refusal(status, "no such thing")])
+    rows, _ = played(wire, tmp_path, [resumed("on", 1), *jobs(9)])
+    assert (rows, len(wire.seen)) == ([], 1)
+    assert wire.endpoint.halt is not None
+    assert wire.endpoint.halt.exit_status == 1
 
 
 @pytest.mark.parametrize(

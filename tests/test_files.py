@@ -273,6 +273,29 @@ def test_a_first_row_that_cannot_be_written_leaves_no_empty_file(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("left", [0, 3])
+@pytest.mark.parametrize("before", [b'{"paid": 1}\n', b'{"paid": 1}\n{"torn'])
+def test_a_row_that_cannot_be_appended_leaves_a_file_that_holds_something_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bytes, left: int
+) -> None:
+    path, counted = tmp_path / "mine.jsonl", list[str]()
+    path.write_bytes(before)
+
+    async def append() -> None:
+        async with ResultsFile(lambda: (path, os.open(path, os.O_WRONLY | os.O_APPEND))) as results:
+            for _ in range(2):
+                with monkeypatch.context() as patch:
+                    patch.setattr(os, "write", full_after(left))
+                    with pytest.raises(OSError, match="No space left"):
+                        results.append('{"n":1}', lambda: counted.append("1"))
+                assert (results.path, path.read_bytes()) == (path, before)
+            results.append('{"n":2}', lambda: counted.append("2"))
+
+    asyncio.run(append())
+    assert path.read_bytes() == before + b'{"n":2}\n'
+    assert counted == ["2"]
+
+
 def test_a_failed_sync_is_an_error_and_its_rows_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(fd: int) -> None:
         raise OSError(errno.EIO, "Input/output error")

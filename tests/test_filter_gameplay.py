@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import collate
+import reduce_tokens
 from connections_env.examples import canonical_row
 from connections_env.parsing import Reply
 from connections_env.play import conversation, replay_rollout
@@ -206,6 +208,30 @@ def test_a_good_row_names_the_other_good_ones_as_spares_the_best_first(run, resu
 # Inputs
 
 
+@pytest.mark.parametrize("named", [["results"], ["results/results_1.jsonl", "results"], ["elsewhere/../results"]])
+def test_the_spares_of_a_good_row_are_found_from_another_folder(results, good, tmp_path, monkeypatch, named):
+    """By the steps after this one: the row itself does not hold."""
+    thoughts = [Reply(guess_text(group), REASONING * 100, "stop", 40) for group in GROUPS[:3]]
+    best = rollout(board(0), thoughts, rollout_id="best")
+    results(best, lost(board(0)), played(board(0), "ORRR", rollout_id="spare"))
+    for name in ("out", "elsewhere"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main([*named, "--output-dir", "out"]) == 0
+    (row,) = good()
+    (place,) = row["spares"]
+    assert os.path.isabs(place["file"])  # noqa: PTH117
+    assert Path(place["file"]).samefile(tmp_path / "results" / "results_1.jsonl")
+    (tmp_path / "out" / "good_examples.jsonl").write_text(json.dumps(row | {"reward": 1.0}) + "\n")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert reduce_tokens.main(["--offline", "--output-dir", "../out"]) == 0
+    (reduced,) = rows_of(tmp_path / "out" / "good_examples_reduced.jsonl")
+    assert (reduced["rollout_id"], reduced["reduced"]) == ("spare", False)
+    assert collate.main(["../out/good_examples.jsonl", "--no-default-exclude"]) == 0
+    (example,) = rows_of(tmp_path / "elsewhere" / "sft_examples.jsonl")
+    assert example["rollout_id"] == "spare"
+
+
 def test_files_folders_and_both_mixed_are_read_as_one(run, good, bad, tmp_path):
     folder, file = tmp_path / "a", tmp_path / "mine.jsonl"
     results_file(folder / "results_1.jsonl", [lost(board(0)), lost(board(1))])
@@ -228,7 +254,8 @@ def test_missing_results_name_the_command_that_makes_them(run, tmp_path, name):
     (tmp_path / "folder").mkdir()
     status, out, err = run(tmp_path / name, results=False)
     assert (status, out) == (2, "")
-    assert err == f"error: no results in {tmp_path / name}; make some with: uv run python generate_rollouts.py\n"
+    what = "no results in" if name == "folder" else "no such file or folder:"
+    assert err == f"error: {what} {tmp_path / name}; make some results with: uv run python generate_rollouts.py\n"
     assert not (tmp_path / "out").exists()
 
 

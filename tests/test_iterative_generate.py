@@ -513,6 +513,37 @@ def test_it_plays_nothing_when_all_is_good_from_the_start(place, run, serve):
     assert (status, model.asked, tree(there.results)) == (0, [], before)
 
 
+@pytest.mark.parametrize("rows", [[won, won, won], [won, lambda puzzle: played(puzzle, "N"), won]])
+def test_a_run_with_nothing_to_play_needs_no_key(place, run, unplugged, rows):
+    there = place(3)
+    there.hold(1, *(row(puzzle) for row, puzzle in zip(rows, there.puzzles, strict=True)))
+    before = tree(there.results)
+    status, out, err = run(*there.flags, "--loop", 3)
+    assert (status, err, len(blocks(out)), tree(there.results)) == (0, "", 1, before)
+    assert "Spent" not in out
+
+
+def test_a_run_with_something_to_play_and_no_key_is_exit_2_and_prints_no_block(place, run, unplugged):
+    there = place(3)
+    there.hold(1, won(board(0)), won(board(1)), played(board(2), "RN"))
+    before = tree(there.results)
+    status, out, err = run(*there.flags, "--loop", 3)
+    assert (status, out, tree(there.results)) == (2, "", before)
+    assert err == (
+        "error: DEEPSEEK_API_KEY is not set: export your key under that name, name another variable with -k, or try "
+        "--offline\n"
+    )
+
+
+def test_what_is_hopeless_needs_a_key_once_it_is_to_be_restarted(place, run, unplugged):
+    there = place(1)
+    there.hold(1, played(board(0), "N"))
+    assert run(*there.flags)[0] == 0
+    status, out, err = run(*there.flags, "--restart-unsalvageable")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "DEEPSEEK_API_KEY is not set" in err
+
+
 def test_it_stops_when_nothing_can_run_and_restarts_the_unsalvageable_when_told_to(place, run, serve):
     there = place(3)
     there.hold(1, won(board(0)), played(board(1), "N"), played(board(2), "LRR"))
@@ -558,6 +589,52 @@ def test_a_run_that_reaches_nobody_leaves_no_file_and_says_so(place, run, monkey
     assert "Loop 2:" not in out
     assert not there.results.exists() or list(there.results.iterdir()) == []
     assert url in err.splitlines()[-1]
+
+
+# --export
+
+
+def exported(path: Path) -> list[str]:
+    return [json.loads(line)["puzzle_id"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_an_export_of_good_games_within_the_limits_needs_no_key(place, run, unplugged, tmp_path):
+    there, out_dir = place(3), tmp_path / "out"
+    there.hold(1, *map(won, there.puzzles))
+    before = tree(there.results)
+    status, out, _ = run(*there.flags, "--export", out_dir / "sft_examples.jsonl")
+    assert (status, state_of(out), tree(there.results)) == (0, (3, 0, 0, 0), before)
+    assert exported(out_dir / "sft_examples.jsonl") == ["puzzle-made-0", "puzzle-made-1", "puzzle-made-2"]
+    assert (out_dir / "rerun_puzzles.txt").read_text() == ""
+
+
+def test_an_export_of_a_game_over_a_limit_needs_a_key_and_writes_no_dataset_without_one(
+    place, run, unplugged, tmp_path
+):
+    there, out_dir = place(2), tmp_path / "out"
+    there.hold(1, *map(won, there.puzzles))
+    status, _, err = run(*there.flags, "--export", out_dir / "sft_examples.jsonl", "--max-reply-tokens", 30)
+    assert status == 2
+    assert err.splitlines()[-1].startswith("error: DEEPSEEK_API_KEY is not set")
+    assert not (out_dir / "sft_examples.jsonl").exists()
+
+
+def test_an_export_lists_exactly_the_puzzles_without_a_row_to_run_again(place, run, serve, tmp_path):
+    there, out_dir = place(6), tmp_path / "out"
+    there.hold(1, won(board(1)), played(board(2), "N"), won(board(4)), played(board(5), "RN"))
+    model, endpoint = serve(there.puzzles)
+    model.wins = lambda puzzle: puzzle.puzzle_id == "made-5"
+    path = out_dir / "sft_examples.jsonl"
+    status, _, _ = run(*there.flags, *endpoint, "--max-turns", 2, "--export", path)
+    assert status == 0
+    assert exported(path) == ["puzzle-made-1", "puzzle-made-4", "puzzle-made-5"]
+    listed = out_dir / "rerun_puzzles.txt"
+    assert listed.read_text() == "made-0\nmade-2\nmade-3\n"
+    model.wins = lambda puzzle: puzzle.puzzle_id != "made-2"
+    status, _, _ = run(*there.flags, *endpoint, "--export", path, "--restart-unsalvageable")
+    assert status == 0
+    assert listed.read_text() == "made-2\n"
+    assert len(exported(path)) == 5
 
 
 # The numbers of results files

@@ -278,9 +278,82 @@ def test_earlier_mistakes_count_in_a_resumed_game() -> None:
     assert len(model.asked) == 1
 
 
-@pytest.mark.parametrize("end", [PromptTooLong(), Stopped()])
-def test_a_resumed_game_without_a_new_reply_leaves_no_row(end: Exception) -> None:
-    assert resumed([guess(TOOLS)], [end])[0] is None
+def test_a_resumed_game_without_a_new_reply_leaves_no_row() -> None:
+    row, model = resumed([guess(TOOLS), guess(GAITS)], [Stopped()])
+    assert (row, len(model.asked)) == (None, 1)
+
+
+def turns_asked(model: Model) -> list[int]:
+    """Replies that each request held."""
+    return [sum(message["role"] == "assistant" for message in asked) for asked in model.asked]
+
+
+KEPT = [guess(TOOLS), guess(FAR[:2] + DROPS[:2]), guess(GAITS)]
+
+
+@pytest.mark.parametrize("too_long", [1, 2])
+def test_a_resumed_game_too_long_to_go_on_is_cut_reply_by_reply_until_it_is_not(too_long: int) -> None:
+    left = [KEPT, [*KEPT[:2]], [*KEPT[:1]]][too_long]
+    more = [guess(words) for words in (GAITS, GREENS)]
+    row, model = resumed(KEPT, [*[PromptTooLong()] * too_long, *more], turns_cut=4, example_id=7)
+    assert row is not None
+    checked(row)
+    assert turns_asked(model) == [*range(3, 3 - too_long - 1, -1), 3 - too_long + 1]
+    assert model.asked[too_long] == model.asked[0][: 2 + 2 * len(left)]
+    assert set(model.request_ids) == {"r1"}
+    assert row.resumed_from == ResumedFrom(rollout_id="parent", turns=len(left))
+    assert (row.turns_cut, row.example_id, row.rollout_id) == (4 + too_long, 7, "r1")
+    assert [reply.content for reply in row.replies] == [*left, *more]
+    assert row.reply_tokens == [*[20, 21, 22][: len(left)], 10, 10]
+    assert row.complete_reason == "all_categories_found"
+    assert row.usage.requests == 2
+
+
+def test_a_resumed_game_of_which_no_reply_can_be_kept_goes_on_from_scratch() -> None:
+    wins = [guess(words) for words in (TOOLS, GAITS, GREENS)]
+    refused = [PromptTooLong()] * 3
+    row, model = resumed(KEPT, [*refused, *wins], turns_cut=4, simulated=True, example_id=7)
+    assert row is not None
+    checked(row)
+    assert turns_asked(model) == [3, 2, 1, 0, 1, 2]
+    assert model.asked[3] == prompts.opening(observe(GameState(PLAIN, NYT)))
+    fresh = row_of(wins, example_id=7)
+    for name in Rollout.model_fields.keys() - {"timing", "resumed_from"}:
+        assert getattr(row, name) == getattr(fresh, name), name
+    assert row.resumed_from == ResumedFrom(rollout_id="parent", turns=0)
+    assert (row.turns_cut, row.simulated) == (0, False)
+
+
+@pytest.mark.parametrize("too_long", [0, 1, 3])
+def test_the_turn_allowance_of_a_cut_game_counts_only_its_new_replies(too_long: int) -> None:
+    row, model = resumed(KEPT, [*[PromptTooLong()] * too_long, *["hm"] * 9], turns=2)
+    assert row is not None
+    checked(row)
+    assert row.complete_reason == "max_turns_reached"
+    assert len(model.asked) == too_long + 2
+    assert len(row.replies) == 3 - too_long + 2
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_an_opening_that_alone_is_too_long_leaves_no_row(kept: int) -> None:
+    row, model = resumed(KEPT[:kept], [PromptTooLong()] * 9) if kept else played([PromptTooLong()] * 9)
+    assert row is None
+    assert turns_asked(model) == [*range(kept, -1, -1)]
+
+
+def test_a_game_stopped_while_it_is_cut_leaves_no_row() -> None:
+    row, model = resumed(KEPT, [PromptTooLong(), Stopped()])
+    assert (row, turns_asked(model)) == (None, [3, 2])
+
+
+@pytest.mark.parametrize("too_long", [0, 1, 3])
+def test_a_resumed_game_too_long_after_a_new_reply_is_cut_no_further(too_long: int) -> None:
+    row, model = resumed(KEPT, [*[PromptTooLong()] * too_long, "hm", PromptTooLong()])
+    assert row is not None
+    checked(row)
+    assert row.complete_reason == "prompt_too_long"
+    assert len(row.replies) == 3 - too_long + 1
+    assert turns_asked(model)[-1] == 3 - too_long + 1
 
 
 def test_a_resumed_game_that_is_cut_short_holds_old_and_new_replies() -> None:

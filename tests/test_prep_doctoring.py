@@ -281,6 +281,14 @@ def test_a_missing_input_of_another_name_names_that_command_too(run, tmp_path):
     assert "uv run python filter_gameplay.py" in err
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_folder_in_place_of_the_input_is_exit_2(run, tmp_path, named):
+    folder = tmp_path / ("mine" if named else "bad_examples.jsonl")
+    folder.mkdir()
+    assert run(*([folder] if named else [])) == (2, "", f"error: {folder} is a folder; name a file\n")
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 OF_ANOTHER_KIND = {
     "a good example": changed(won(board(0))) | {"kind": "good"},
     "a job for doctor_gameplay.py": changed(interrupted(board(0)))
@@ -306,6 +314,23 @@ def test_a_line_that_is_no_row_is_named_by_file_and_line(run, bad, jobs, line):
     _, out, err = run()
     assert err.startswith("bad_examples.jsonl:2: ")
     assert counted(out) == {"salvageable": 1, "unreadable": 1}
+
+
+NOT_WHAT_IT_SAYS = {
+    "the guess history is not what its replies give on its board": {"guess_history": []},
+    "its reward is 2.25, recorded as 9": {"reward": 9.0},
+    "recorded as all_categories_found, replayed as unfinished": {"complete_reason": "all_categories_found"},
+    "not the same replies are fit for training as recorded": {"reply_unfit": ["cut_off", None]},
+}
+
+
+@pytest.mark.parametrize("why", NOT_WHAT_IT_SAYS)
+def test_a_row_that_is_not_what_it_says_is_named_by_file_and_line(run, bad, jobs, why):
+    bad(played(board(1), "RN"), as_bad(played(board(0), "RN"), **NOT_WHAT_IT_SAYS[why]), played(board(2), "RN"))
+    status, out, err = run()
+    assert (status, err) == (0, f"bad_examples.jsonl:2: puzzle made-0: {why}; skipped\n")
+    assert counted(out) == {"salvageable": 2, "not what its row says": 1}
+    assert [job.info.puzzle_id for job in jobs()] == ["made-1", "made-2"]
 
 
 def test_text_that_no_file_can_hold_stops_nothing(run, bad, jobs):

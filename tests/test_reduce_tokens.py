@@ -4,6 +4,9 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -244,7 +247,6 @@ def test_a_row_within_limits_passes_unchanged_and_needs_no_key_and_no_endpoint(c
         "  spare in its place:   0\n"
         "  rejected:             0\n"
         "  replies shortened:    0\n"
-        "  replies kept:         0 (every rewriting was refused)\n"
         "  requests:             0 (0 failed)\n"
         "  tokens in:            0 (0 cached)\n"
         "  tokens out:           0 (0 reasoning)\n"
@@ -405,7 +407,7 @@ def test_a_refused_rewriting_is_asked_for_again_a_few_times_then_the_reply_stays
     assert reject["reply_tokens"] == reject["reply_tokens_before"]
     out = capsys.readouterr().out
     assert f"{why}: {times} (100.0%)" in out
-    assert "  replies kept:         1 (every rewriting was refused)\n" in out
+    assert "  replies kept:         1, every rewriting was refused\n" in out
 
 
 def test_a_second_try_may_succeed():
@@ -440,7 +442,7 @@ def test_the_next_good_rollout_takes_the_place_of_a_game_that_does_not_fit(capsy
         "results_1.jsonl",
         lost(board(0)),
         won(board(1)),
-        game(board(0), 100, 100, 5),
+        game(board(0), 101, 102, 5),
         game(board(0), 6, 6, 6),
         won(board(0)),
     )
@@ -498,7 +500,7 @@ def test_a_puzzle_that_the_other_stream_has_is_not_lost():
 
 
 def progress() -> list[Path]:
-    return sorted(Path().glob(".*progress*"))
+    return sorted(Path().glob(".reductions_*"))
 
 
 def test_a_stopped_run_leaves_the_old_output_and_the_next_pays_only_for_the_rest(capsys):
@@ -513,7 +515,8 @@ def test_a_stopped_run_leaves_the_old_output_and_the_next_pays_only_for_the_rest
     assert "  unfinished:           6 (60.0%)\n" in out
     assert "stopped: the token budget is used up: 440 of 400 tokens\n" in err
     assert err.endswith(
-        "4 of 10 rows are finished and kept, the outputs are as they were; run the same command again to go on\n"
+        "4 of 10 rows are finished, the outputs are as they were; what was paid for is kept: run the same command "
+        "again to go on\n"
     )
     assert len(progress()) == 1
     with progress()[0].open("a") as file:
@@ -522,8 +525,7 @@ def test_a_stopped_run_leaves_the_old_output_and_the_next_pays_only_for_the_rest
         assert reduced(server, "-c", 1) == 0
     assert len(server.seen) == 6
     assert len(read("good_examples_reduced.jsonl")) == 10
-    assert progress() == []
-    assert "  finished earlier:     4 of 10 over a limit\n" in capsys.readouterr().out
+    assert "  paid for earlier:     4 (40.0%)\n" in capsys.readouterr().out
 
 
 def test_games_that_cannot_be_made_to_fit_are_paid_for_once_unless_asked():
@@ -540,14 +542,14 @@ def test_games_that_cannot_be_made_to_fit_are_paid_for_once_unless_asked():
         assert [row["puzzle_id"] for row in rejects] == ["made-0"]
 
 
-def test_other_limits_are_other_work():
+def test_what_was_paid_for_under_other_limits_is_not_paid_for_again():
     write(GOOD, *(good(board(n), 100, 5, 5) for n in range(3)))
     with Server(obliging) as server:
         assert reduced(server, "-c", 1, "--token-budget", 150) == 1
     assert len(server.seen) == 2
     with Server(obliging) as server:
         assert reduced(server, "--max-reply-tokens", 900) == 0
-    assert len(server.seen) == 3
+    assert len(server.seen) == 1
 
 
 def test_what_the_simulated_player_reduced_is_not_taken_for_a_models_work():
@@ -595,10 +597,217 @@ def test_an_interrupted_run_keeps_what_is_finished_and_leaves_the_output(capsys)
         assert reduced(server, "-c", 1) == 130
     assert len(server.seen) == 3
     assert Path("good_examples_reduced.jsonl").read_text() == "old\n"
-    assert "3 of 6 rows are finished and kept" in capsys.readouterr().err
+    assert "3 of 6 rows are finished, " in capsys.readouterr().err
     with Server(obliging) as server:
         assert reduced(server) == 0
     assert len(server.seen) == 3
+
+
+LONG = (110, 100, 90)  # sentences; each of the replies is over its limit
+ENDS: dict[str, tuple[list[object], int]] = {
+    "a used-up budget": (["--token-budget", 200], 1),
+    "a revoked key": ([], 1),
+    "ctrl-c": ([], 130),
+    "ctrl-c twice": ([], 130),
+}
+
+
+def undisturbed() -> bytes:
+    """The output of a run over the one game in the folder that nothing disturbs, in a folder of its own."""
+    before = Path(GOOD).read_bytes()
+    Path("apart").mkdir(exist_ok=True)
+    Path("apart", GOOD).write_bytes(before)
+    with Server(obliging) as server:
+        assert main(["-b", server.url, "-m", "small", "-c", "1", "--output-dir", "apart"]) == 0
+    assert len(server.seen) == len(LONG)
+    return Path("apart/good_examples_reduced.jsonl").read_bytes()
+
+
+def ending(how: str) -> Callable[[Seen], Any]:
+    """A script that shortens two replies, after which the run ends."""
+
+    def step(seen: Seen) -> Any:
+        if how == "a revoked key" and seen.nth == 2:
+            return refusal(401, "revoked")
+        if how == "ctrl-c" and seen.nth == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            return Sent(body=obliging(seen), after=0.1)
+        if how == "ctrl-c twice" and seen.nth == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            return Sent(body=obliging(seen), after=60)
+        return obliging(seen)
+
+    return step
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_run_that_ends_halfway_through_a_game_keeps_the_replies_it_rewrote(how):
+    row, (flags, status) = good(board(0), *LONG), ENDS[how]
+    write(GOOD, row)
+    expected = undisturbed()
+    with Server(ending(how)) as server:
+        assert reduced(server, "-c", 1, *flags) == status
+    first = [asked(seen)[1] for seen in server.seen]
+    assert first == said(row)[: len(first)]
+    assert not Path("good_examples_reduced.jsonl").exists()
+    with Server(obliging) as server:
+        assert reduced(server, "-c", 1) == 0
+    assert [asked(seen)[1] for seen in server.seen] == said(row)[2:]
+    assert Path("good_examples_reduced.jsonl").read_bytes() == expected
+
+
+def test_a_run_that_ends_again_and_again_pays_for_each_reply_once_and_comes_to_the_same_output():
+    rows = [good(board(n), *LONG) for n in range(3)]
+    write(GOOD, rows[0])
+    undisturbed()
+    write(GOOD, *rows)
+    asked_for: list[str] = []
+    for _ in range(20):
+        with Server(obliging) as server:
+            status = reduced(server, "-c", 1, "--token-budget", 1)  # a request a run
+        asked_for += [asked(seen)[1] for seen in server.seen]
+        if status == 0:
+            break
+        assert len(server.seen) == 1
+    assert sorted(asked_for) == sorted(text for row in rows for text in said(row))
+    after = read("good_examples_reduced.jsonl")
+    assert after[0] == read("apart/good_examples_reduced.jsonl")[0]
+    assert [row.reducer_model for row in after] == ["small"] * 3
+
+
+def test_of_a_later_round_too_the_replies_it_rewrote_are_kept():
+    row = good(board(0), 110, 5, 5)
+    write(GOOD, row)
+    rounds = [100, 90, 10]  # sentences: only the third fits
+    for nth, flags in enumerate((["--token-budget", 1], ["--token-budget", 1], [])):
+        with Server(lambda seen, nth=nth: completion(shortened(seen, rounds[nth]))) as server:
+            assert reduced(server, "-c", 1, *flags) == (1 if flags else 0)
+        assert [asked(seen)[1].count(SENTENCE.strip()) for seen in server.seen] == [[110, 100, 90][nth]]
+    (after,) = read("good_examples_reduced.jsonl")
+    assert after.original_completion == row.completion
+    assert after.tokens_before == counted(row).completion
+
+
+def test_every_model_that_rewrote_a_reply_of_a_game_is_named():
+    write(GOOD, good(board(0), *LONG))
+    with Server(obliging) as server:
+        assert main(["-b", server.url, "-m", "b", "-c", "1", "--token-budget", "200"]) == 1
+    write(GOOD, good(board(0), *LONG), good(board(1), *LONG))
+    with Server(obliging) as server:
+        assert main(["-b", server.url, "-m", "a"]) == 0
+    assert len(server.seen) == 1 + 3
+    assert [row.reducer_model for row in read("good_examples_reduced.jsonl")] == ["a, b", "a"]
+
+
+def test_a_rewriting_that_was_refused_is_not_kept():
+    row = good(board(0), *LONG)
+    write(GOOD, row)
+    with Server(lambda seen: completion("No.") if seen.nth else obliging(seen)) as server:
+        assert reduced(server, "-c", 1, "--token-budget", 300) == 1
+    assert len(server.seen) == 3
+    assert server.seen[0].messages[-1]["content"].endswith(said(row)[0])
+    with Server(obliging) as server:
+        assert reduced(server) == 0
+    assert sorted(asked(seen)[1] for seen in server.seen) == sorted(said(row)[1:])
+
+
+def test_of_a_spare_too_the_replies_it_rewrote_are_kept():
+    places = write("results_1.jsonl", game(board(0), *LONG))
+    row = good(board(0), 80, 5, 5, spares=places)
+    write(GOOD, row)
+    long = said(row)[0]
+
+    def refusing_the_first(seen: Seen) -> Any:
+        return completion("No.") if asked(seen)[1] == long else obliging(seen)
+
+    with Server(refusing_the_first) as server:
+        assert reduced(server, "-c", 1, "--token-budget", 500) == 1  # three tries in vain, two replies of the spare
+    assert len(server.seen) == 5
+    with Server(refusing_the_first) as server:
+        assert reduced(server, "-c", 1) == 0
+    wanted = said(good(board(0), *LONG))
+    assert [asked(seen)[1] for seen in server.seen if asked(seen)[1] != long] == wanted[2:]
+    (after,) = read("good_examples_reduced.jsonl")
+    assert after.reduced
+    assert not Limits().over(counted(after), 16)
+
+
+def test_what_was_tried_in_vain_is_tried_again_only_when_asked_and_nothing_else_is():
+    write(GOOD, good(board(0), *LONG), good(board(1), 100, 5, 5), good(board(2), 5, 5, 5))
+    in_vain = said(good(board(1), 100, 5, 5))[0]
+    with Server(lambda seen: completion("No.") if asked(seen)[1] == in_vain else obliging(seen)) as server:
+        assert reduced(server) == 0
+        paid = len(server.seen)
+        assert reduced(server) == 0
+    assert len(server.seen) == paid
+    with Server(obliging) as server:
+        assert reduced(server, "--retry-rejected") == 0
+    assert [asked(seen)[1] for seen in server.seen] == [in_vain]
+
+
+def test_a_game_rejected_once_falls_back_to_a_spare_that_came_later():
+    long = good(board(0), 100, 5, 5)
+    write(GOOD, long)
+    with Server([completion("No.")]) as server:
+        assert reduced(server) == 0
+    assert read("good_examples_reduced.jsonl") == []
+    (spare,) = write("results_1.jsonl", game(board(0), 6, 6, 6))
+    write(GOOD, long.model_copy(update={"spares": [spare]}))
+    with Server([]) as server:
+        assert reduced(server) == 0
+    assert server.seen == []
+    assert len(read("good_examples_reduced.jsonl")) == 1
+
+
+def test_a_game_in_both_streams_is_paid_for_once():
+    write(GOOD, good(board(0), *LONG))
+    write(DOCTORED, good(board(0), *LONG))
+    with Server(lambda seen: Sent(body=obliging(seen), after=0.05)) as server:
+        assert reduced(server) == 0
+    assert len(server.seen) == len(LONG)
+    assert len(read("doctored_gameplay_reduced.jsonl")) == 1
+
+
+def test_another_model_pays_for_nothing_that_is_paid_for():
+    write(GOOD, good(board(0), *LONG))
+    with Server(obliging) as server:
+        assert main(["-b", server.url, "-m", "b", "-c", "1", "--token-budget", "200"]) == 1
+        for model in "aba":
+            assert main(["-b", server.url, "-m", model]) == 0
+    assert len(server.seen) == len(LONG)
+
+
+def test_limits_no_rewriting_can_meet_cost_nothing():
+    write(GOOD, good(board(0), 20, 20, 20))
+    with Server([]) as server:
+        assert reduced(server, "--max-reply-tokens", 110, "--max-game-tokens", 9999) == 0
+    assert server.seen == []
+    (reject,) = map(json.loads, Path(REJECTS).read_text().splitlines())
+    assert "nothing was asked" in reject["reasons"][-1]
+
+
+def test_what_a_simulated_endpoint_wrote_into_a_real_game_is_asked_for_again():
+    write(GOOD, good(board(0), *LONG))
+    pretend = lambda seen: obliging(seen) | {"system_fingerprint": "simulated-player"}  # noqa: E731
+    with Server(pretend) as server:
+        assert reduced(server) == 0
+    assert read("good_examples_reduced.jsonl")[0].simulated
+    with Server(obliging) as server:
+        assert reduced(server) == 0
+    assert len(server.seen) == len(LONG)
+    assert not read("good_examples_reduced.jsonl")[0].simulated
+
+
+def test_two_runs_over_one_input_pay_once(tmp_path):
+    write(GOOD, *(good(board(n), *LONG) for n in range(4)))
+    with Server(lambda seen: Sent(body=obliging(seen), after=0.05)) as server:
+        command = [sys.executable, str(Path(reduce_tokens.__file__)), "-b", server.url, "-m", "small", "-c", "2"]
+        runs = [subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        told = [run.communicate() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert sum("another run reduces good_examples.jsonl; waiting for it to end" in err for _, err in told) == 1
+    assert len(server.seen) == 4 * len(LONG)
 
 
 def test_replies_of_many_games_are_in_flight_together_and_no_more_than_c():

@@ -1,0 +1,92 @@
+"""Every answer the reducer was paid for, so that no reply is paid for twice: whatever the limits, the input or the run.
+
+    .reductions_1.jsonl    beside the outputs; a line for each answer, accepted or refused
+
+Each run writes a file of its own and reads those of all runs; none is ever deleted.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from itertools import count
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from connections_env.files import ResultsFile, claim_file, read_lines
+
+
+class Rewriting(BaseModel):
+    """What the reducer made of one reply."""
+
+    before: str
+    """The reply that was to be shortened, as `text_key` names it."""
+    after: str | None
+    """The shortened reply; None where the answer was refused."""
+    refused: str | None = None
+    """Why."""
+    model: str
+    simulated: bool
+
+
+def text_key(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+class Ledger:
+    """The rewritings in a folder. What the simulated player wrote counts only for its own games, or `offline`."""
+
+    def __init__(self, folder: Path, *, offline: bool = False, retry_rejected: bool = False):
+        self.folder, self.offline, self.retry_rejected = folder, offline, retry_rejected
+        self._accepted: dict[str, list[Rewriting]] = {}
+        self._refused: dict[str, list[Rewriting]] = {}
+        self._sink: ResultsFile | None = None
+        for path in sorted(folder.glob(".reductions_*.jsonl")):
+            for line in read_lines(path):
+                with contextlib.suppress(ValidationError):  # a torn line of a run that was killed
+                    self._take(Rewriting.model_validate_json(line.data))
+        self.earlier = {before: len(refused) for before, refused in self._refused.items()}
+        """Reply -> answers that earlier runs refused."""
+
+    def _take(self, one: Rewriting) -> None:
+        (self._refused if one.after is None else self._accepted).setdefault(one.before, []).append(one)
+
+    @property
+    def empty(self) -> bool:
+        return not self._accepted and not self._refused
+
+    def accepted(self, content: str, *, simulated: bool) -> Rewriting | None:
+        """The accepted rewriting of a reply, if there is one that may be used for such a game."""
+        return next((one for one in self._accepted.get(text_key(content), []) if self._counts(one, simulated)), None)
+
+    def refusals(self, content: str, *, simulated: bool) -> list[str]:
+        """Why rewritings of a reply were refused; with `retry_rejected` by this run alone."""
+        key = text_key(content)
+        known = self._refused.get(key, [])[self.earlier.get(key, 0) if self.retry_rejected else 0 :]
+        return [one.refused or "" for one in known if self._counts(one, simulated)]
+
+    def tries(self, content: str) -> int:
+        """How many answers were refused so far, by all runs: the next request is to be another one."""
+        return len(self._refused.get(text_key(content), []))
+
+    def _counts(self, one: Rewriting, simulated: bool) -> bool:
+        return simulated or self.offline or not one.simulated
+
+    @contextlib.asynccontextmanager
+    async def saving(self, on_failure: Callable[[OSError], None]) -> AsyncIterator[None]:
+        """While in this block, `add` writes to a file of this run."""
+        async with ResultsFile(self._claim, on_failure) as self._sink:
+            yield
+
+    def _claim(self) -> tuple[Path, int]:
+        for number in count(1):
+            path = self.folder / f".reductions_{number}.jsonl"
+            with contextlib.suppress(FileExistsError):
+                return path, claim_file(path)
+        raise AssertionError("numbers do not end")
+
+    def add(self, one: Rewriting) -> None:
+        """Keeps what was just paid for. Raises OSError."""
+        assert self._sink is not None
+        self._take(one)
+        self._sink.append(one.model_dump_json())
