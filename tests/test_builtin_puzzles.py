@@ -23,12 +23,9 @@ def plain(items):
     return frozenset(map(normalise, items))
 
 
-def test_there_are_forty_puzzles_in_splits_of_24_8_and_8():
-    counted = Counter(row["split"] for row in ROWS)
-    assert len(ROWS) == 40
-    assert sorted(counted.values()) == [8, 8, 24]
-    assert counted["train_sft"] == 24
-    assert len({row["puzzle_id"] for row in ROWS}) == 40
+def test_there_are_120_puzzles_in_splits_of_70_30_and_20():
+    assert Counter(row["split"] for row in ROWS) == {"train_sft": 70, "train_rl": 30, "test": 20}
+    assert len({row["puzzle_id"] for row in ROWS}) == len({row["title"] for row in ROWS}) == 120
 
 
 @pytest.mark.parametrize("split", sorted({row["split"] for row in ROWS}))
@@ -40,7 +37,7 @@ def test_every_puzzle_of_a_split_can_be_played_and_none_is_skipped(split):
 
 
 def test_no_two_puzzles_hold_the_same_items():
-    assert len({puzzle_from_row(row).key for row in ROWS}) == 40
+    assert len({puzzle_from_row(row).key for row in ROWS}) == 120
 
 
 def test_no_two_puzzles_share_more_than_half_of_their_items():
@@ -95,7 +92,7 @@ def test_a_red_herring_is_on_the_board_spans_groups_and_is_no_group(row):
 
 
 def test_most_puzzles_have_a_red_herring():
-    assert sum(bool(row["red_herrings"]) for row in ROWS) > 20
+    assert sum(bool(row["red_herrings"]) for row in ROWS) > 100
 
 
 def test_difficulties_are_spread_in_the_set_and_in_every_split():
@@ -108,8 +105,9 @@ def test_difficulties_are_spread_in_the_set_and_in_every_split():
 
 def test_some_boards_are_not_four_by_four():
     sizes = Counter(row["grid_size"] for row in ROWS)
-    assert sizes["4x4"] > 20
-    assert {"5x5", "6x6"} <= set(sizes)
+    assert sizes["4x4"] > 90
+    assert {"3x3", "3x4", "5x4", "5x5", "6x6"} <= set(sizes)
+    assert sum(sizes.values()) - sizes["4x4"] >= 15
 
 
 @pytest.mark.parametrize(

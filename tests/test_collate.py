@@ -595,7 +595,7 @@ def test_the_other_splits_of_the_bundled_puzzles_are_held_out_by_default(here, c
     out, err = capsys.readouterr()
     assert err == ""
     assert [one["reasons"] for one in rejects()] == [["held out: its puzzle is in builtin:test"]]
-    assert "puzzles that may not be in: 8 of builtin:test, 8 of builtin:train_rl; rows refused for it: 1\n" in out
+    assert "puzzles that may not be in: 20 of builtin:test, 30 of builtin:train_rl; rows refused for it: 1\n" in out
     assert len(dataset()) == 3
     assert collate.main(["good.jsonl", "--no-default-exclude"]) == 0
     assert len(dataset()) == 4

@@ -309,7 +309,7 @@ def test_a_dry_run_makes_no_folder(place, run, unplugged, tmp_path):
 
 def test_an_offline_dry_run_counts_the_bundled_puzzles(run, unplugged, tmp_path):
     status, out, _ = run("--offline", "--dry-run", "--results-dir", tmp_path / "none")
-    assert (status, state_of(out)) == (0, (0, 0, 0, 24))
+    assert (status, state_of(out)) == (0, (0, 0, 0, 70))
 
 
 def test_a_dry_run_of_a_hub_dataset_that_is_not_here_counts_what_it_can_and_says_how_to_fetch_it(
@@ -375,7 +375,7 @@ def test_a_puzzle_ids_file_chooses_the_puzzles(place, run, serve, tmp_path):
 
 
 def test_a_split_chooses_the_puzzles(run, unplugged, tmp_path):
-    for split, count in (("train_sft", 24), ("test", 8)):
+    for split, count in (("train_sft", 70), ("test", 20)):
         _, out, _ = run("--offline", "--dry-run", "--results-dir", tmp_path, "--split", split)
         assert state_of(out) == (0, 0, 0, count)
 

@@ -247,7 +247,7 @@ def test_a_puzzle_that_comes_twice_is_taken_once_whatever_its_id_order_and_case(
 
 
 def test_builtin_gives_train_sft_unless_told_otherwise():
-    assert len(load_puzzles("builtin").puzzles) == 24
+    assert len(load_puzzles("builtin").puzzles) == 70
     assert {puzzle.split for puzzle in load_puzzles("builtin").puzzles} == {"train_sft"}
     others = [load_puzzles("builtin", split).puzzles for split in ("train_sft", "train_rl", "test")]
     assert [len(puzzles) for puzzles in others] == [24, 8, 8]
