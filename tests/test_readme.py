@@ -62,8 +62,8 @@ def test_the_one_minute_run_prints_what_the_readme_shows(clone):
 
 def test_a_second_run_goes_on_from_the_first(clone):
     command = next(command for command in commands() if "--offline" in command)
-    run(command, clone)
-    assert run(command, clone).stdout.startswith("Loop 1: 63 Good, 7 Bad\n")
+    left_at = re.findall(r"\d+ Good, \d+ Bad", run(command, clone).stdout)[-1]
+    assert run(command, clone).stdout.startswith(f"Loop 1: {left_at}\n")
 
 
 def test_the_steps_by_hand_run_one_after_the_other_and_agree_with_the_export(clone):

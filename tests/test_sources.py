@@ -250,8 +250,8 @@ def test_builtin_gives_train_sft_unless_told_otherwise():
     assert len(load_puzzles("builtin").puzzles) == 70
     assert {puzzle.split for puzzle in load_puzzles("builtin").puzzles} == {"train_sft"}
     others = [load_puzzles("builtin", split).puzzles for split in ("train_sft", "train_rl", "test")]
-    assert [len(puzzles) for puzzles in others] == [24, 8, 8]
-    assert len({puzzle.key for puzzle in chain(*others)}) == 40
+    assert [len(puzzles) for puzzles in others] == [70, 30, 20]
+    assert len({puzzle.key for puzzle in chain(*others)}) == 120
 
 
 def test_a_builtin_split_that_is_not_there_is_one_line_that_names_those_there_are():
