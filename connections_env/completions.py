@@ -40,20 +40,20 @@ def read_error(body: object) -> str:
 
 
 def read_completion(completion: Any, messages: list[Message]) -> Answer:
-    """Reply and usage of a ChatCompletion. Raises where the body is none (AttributeError, LookupError, TypeError).
+    """Reply and usage of a ChatCompletion as JSON. Raises where it is none (AttributeError, LookupError, TypeError).
 
-    The client does not validate what it reads, so every field may be missing or of another type.
+    Nothing validates what endpoints send, so every field may be missing or of another type.
     """
-    choice = completion.choices[0]
-    extra = choice.message.model_extra or {}
-    reasoning = extra.get("reasoning_content") or extra.get("reasoning")
-    content, reasoning = _text(choice.message.content), _text(reasoning)
+    choice = completion["choices"][0]
+    message = choice["message"]
+    content = _text(message.get("content"))
+    reasoning = _text(message.get("reasoning_content") or message.get("reasoning"))
     usage = read_usage(completion)
     if usage is None:  # budgets must hold all the same
         asked = sum(estimated_tokens(message["content"]) for message in messages)
         usage = Usage(input=asked, output=estimated_tokens(reasoning + content), requests=1)
-    finish = _text(choice.finish_reason) or None
-    simulated = completion.system_fingerprint == SIMULATED
+    finish = _text(choice.get("finish_reason")) or None
+    simulated = completion.get("system_fingerprint") == SIMULATED
     return Answer(Reply(content, reasoning, finish, usage.output), usage, simulated)
 
 
@@ -66,9 +66,10 @@ def _text(value: Any) -> str:
 
 def read_usage(completion: Any) -> Usage | None:
     """What a completion cost, or None where it does not say."""
-    reported = getattr(completion, "usage", None)
-    counts = reported.to_dict(warnings=False) if reported is not None and hasattr(reported, "to_dict") else {}
-    if not all(isinstance(counts.get(name), int) for name in ("prompt_tokens", "completion_tokens")):
+    counts = completion.get("usage") if isinstance(completion, dict) else None
+    if not isinstance(counts, dict) or not all(
+        isinstance(counts.get(name), int) for name in ("prompt_tokens", "completion_tokens")
+    ):
         return None
     return Usage(
         input=counts["prompt_tokens"],

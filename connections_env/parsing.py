@@ -139,6 +139,11 @@ def control_token(text: str) -> str | None:
 
 def unfit_reason(reply: Reply, puzzle: Puzzle, asked: Asked = "guess") -> str | None:
     """Why a reply may not enter training data, or None if it is fit."""
+    return unfit_by_form(reply, asked, read_guess(reply.content, puzzle).problem if asked == "guess" else None)
+
+
+def unfit_by_form(reply: Reply, asked: Asked, problem: str | None) -> str | None:
+    """The same where the guess has been read already; `problem` is why it is none."""
     if reply.finish_reason in _CUT_OFF:
         return "cut_off"
     if control_token(reply.content) or control_token(reply.reasoning):
@@ -146,7 +151,7 @@ def unfit_reason(reply: Reply, puzzle: Puzzle, asked: Asked = "guess") -> str | 
     if asked == "themes":
         if not read_themes(reply.content):
             return "no_themes"
-    elif problem := read_guess(reply.content, puzzle).problem:
+    elif problem:
         return problem
     return None if reasoning_of(reply, asked) else "no_reasoning"
 

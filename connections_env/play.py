@@ -11,7 +11,7 @@ from typing import Any
 
 from connections_env import prompts
 from connections_env.game import WON, GameState, name_themes, observe, play
-from connections_env.parsing import Reply, read_guess, read_themes, unfit_reason
+from connections_env.parsing import Reply, read_guess, read_themes, unfit_by_form
 from connections_env.prompts import Message
 from connections_env.puzzles import Puzzle
 from connections_env.records import Message as MessageRow
@@ -122,10 +122,12 @@ def replay_rollout(rollout: Rollout) -> tuple[Puzzle, list[GameState]]:
 
 def unfit_replies(states: Sequence[GameState], replies: Sequence[Reply]) -> list[str | None]:
     """For each reply why it may not be trained on, or None."""
-    return [
-        unfit_reason(reply, state.puzzle, "themes" if state.asks_themes else "guess")
-        for state, reply in zip(states, replies, strict=False)
-    ]
+    found = []
+    for state, after, reply in zip(states, states[1:], replies, strict=False):
+        judged = None if state.asks_themes else after.player_turns[-1].reason
+        problem = judged if judged in ("no_guess", "several_guesses") else None
+        found.append(unfit_by_form(reply, "themes" if state.asks_themes else "guess", problem))
+    return found
 
 
 async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollout | None:
@@ -168,6 +170,7 @@ async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollou
         states,
         replies,
         complete_reason=states[-1].complete_reason or end or "max_turns_reached",
+        messages=messages,
         usage=usage,
         simulated=simulated,
         timing={"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 3)},
@@ -189,11 +192,16 @@ def _keeping_less(job: Job) -> Job:
 
 
 def make_rollout(
-    job: Job, states: Sequence[GameState], replies: Sequence[Reply], complete_reason: str, **fields: Any
+    job: Job,
+    states: Sequence[GameState],
+    replies: Sequence[Reply],
+    complete_reason: str,
+    messages: Sequence[Message] = (),
+    **fields: Any,
 ) -> Rollout:
-    """The row of a game, its conversation ending with the player's last reply."""
+    """The row of a game, its conversation (`messages`, if it is at hand) ending with the player's last reply."""
     replies = replies[: len(states) - 1]
-    messages = conversation(states, replies)
+    messages = list(messages or conversation(states, replies))
     if replies and messages[-1]["role"] == "user":
         del messages[-1]
     reasoning = iter(reply.reasoning or None for reply in replies)

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 # Twins that keyboards, editors and models swap for one another. Translated before NFKC, which would turn the acute
 # accent into a space and the double prime into two primes. The backtick is here because models write O`CLOCK.
@@ -24,12 +24,18 @@ _TWINS = str.maketrans(
 )
 
 
+_LONGEST_REMEMBERED = 64  # characters
+
 SEPARATOR = re.compile(r"[,，、;；|\n]")
 """What parts items in a list, and may also occur inside an item."""
 
 
 def normalise(text: str) -> str:
     """The form in which items are compared: NFKC, no letter case, straight quotes, single spaces. Idempotent."""
+    return _remembered(text) if len(text) <= _LONGEST_REMEMBERED else _normalised(text)
+
+
+def _normalised(text: str) -> str:
     if text.isascii():
         return " ".join(text.translate(_TWINS).lower().split())
     before = None
@@ -37,6 +43,9 @@ def normalise(text: str) -> str:
         before = text
         text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.translate(_TWINS)).casefold())
     return " ".join(text.split())
+
+
+_remembered = lru_cache(maxsize=16_384)(_normalised)  # a board's items are looked up again with every guess
 
 
 def squash(plain: str) -> str:
