@@ -20,8 +20,9 @@ from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.play import Disagrees, replay_rollout
 from connections_env.puzzles import Puzzle
 from connections_env.records import BadRow
+from connections_env.scan import Candidate
 from connections_env.sources import chosen_puzzles
-from connections_env.standings import Candidate, Standings, fetch, keys_of
+from connections_env.standings import Standings, fetch, keys_of
 from connections_env.steps import check_writable, lines_of, replace_files, write_rows
 from connections_env.tables import distribution_table, reasons_table
 from connections_env.terminal import Reporter, notify

@@ -21,7 +21,7 @@ import filter_gameplay
 import reduce_tokens
 from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint
-from connections_env.files import claim_results_file, next_number, results_files, shown
+from connections_env.files import claim_results_file, line_number, next_number, results_files, shown
 from connections_env.flags import add_flags, at_least, command_parser
 from connections_env.ledger import Ledger
 from connections_env.play import Disagrees, Job
@@ -30,6 +30,7 @@ from connections_env.records import BadRow
 from connections_env.reduction import Plan
 from connections_env.rulesets import RULESETS
 from connections_env.salvage import salvage
+from connections_env.scan import Candidate
 from connections_env.session import (
     WhenNeeded,
     masked_command,
@@ -39,7 +40,7 @@ from connections_env.session import (
     rollout_ids,
 )
 from connections_env.sources import NotOnDisk, chosen_puzzles
-from connections_env.standings import Candidate, Standings, fetch, keys_of
+from connections_env.standings import Standings, fetch, keys_of
 from connections_env.steps import alone_with, check_writable, lines_of, replace_files
 from connections_env.terminal import Reporter, notify, printable
 from connections_env.tokens import limits_of, load_tokenizer
@@ -138,7 +139,8 @@ def _resume(one: Known, standings: Standings, args: argparse.Namespace, new_id: 
                 made += [replace(job, rollout_id=new_id(job.puzzle, nth)) for nth in tries]
             return True
         except (Disagrees, BadRow, OSError) as error:
-            notify(f"{candidate.path.name}:{candidate.number}: {error}; the next best rollout is taken")
+            place = f"{candidate.path.name}:{line_number(candidate.path, candidate.offset)}"
+            notify(f"{place}: {error}; the next best rollout is taken")
             standings.drop(one.key, candidate)
     return False
 

@@ -1,7 +1,6 @@
 """What a good game is, and which of a puzzle's rollouts is best."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from connections_env.game import WON, is_mistake
 from connections_env.records import Rollout
@@ -12,8 +11,7 @@ Rank = tuple[float, ...]
 _UNFIT = {"cut_off": "reply cut off", "no_reasoning": "no reasoning", "control_tokens": "control tokens"}
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What a row records of its game: enough to judge and rank it without a replay."""
 
     statuses: tuple[str, ...]
@@ -33,7 +31,7 @@ class Facts:
 def facts_of(rollout: Rollout | Any) -> Facts:
     """The facts of a row, or of any object with those of a row's fields that they are made of."""
     return Facts(
-        statuses=tuple(guess.status for guess in rollout.guess_history if guess.status != "auto"),
+        statuses=tuple([guess.status for guess in rollout.guess_history if guess.status != "auto"]),
         unfit=tuple(rollout.reply_unfit),
         tokens=tuple(rollout.reply_tokens),
         complete_reason=rollout.complete_reason,

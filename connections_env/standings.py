@@ -3,98 +3,31 @@
 From the first good one down to the bad one that a truncation would keep most of.
 """
 
+import gc
+import multiprocessing
+import os
+import signal
 import sys
-from bisect import insort
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ValidationError
-
-from connections_env.files import Line, line_at, read_lines
+from connections_env.files import line_at
 from connections_env.foreign import rollout_of
-from connections_env.puzzles import Puzzle, board_key
-from connections_env.quality import Facts, Rank, facts_of, rank, rejection
-from connections_env.records import BadRow, FutureRow, Rollout
-from connections_env.rulesets import RULESETS, Ruleset
-from connections_env.truncation import Truncate, kept_turns
+from connections_env.puzzles import Puzzle
+from connections_env.records import FutureRow, Rollout
+from connections_env.scan import Candidate, Scan, Stretch, Wanted, id_key, keep_best, scan
+from connections_env.truncation import Truncate
 
-# Candidates kept per puzzle. More than one, because a row that disagrees with its replay is passed over; not all,
-# because memory should grow with puzzles and not with rollouts.
-SPARES = 8
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Candidate:
-    """One rollout of a puzzle, and where its row lies."""
-
-    rank: Rank
-    rollout_id: str
-    path: Path = field(compare=False)
-    number: int = field(compare=False)
-    """Of the line, from 1."""
-    offset: int = field(compare=False)
-    """Of the line, in bytes."""
-    why_bad: str | None = field(compare=False)
-    kept: int = field(compare=False)
-    """Turns a truncation keeps; 0 for a row without a board, which cannot be resumed."""
-
-    @property
-    def good(self) -> bool:
-        return self.why_bad is None
-
-
-class _GuessFacts(BaseModel):
-    status: str
-
-
-class _GroupFacts(BaseModel):
-    """Only counted."""
-
-
-class _InfoFacts(BaseModel):
-    all_words: tuple[str, ...]
-    categories: tuple[_GroupFacts, ...]
-    ruleset: Literal["nyt", "puzzgrid"]
-
-
-class _ThemeFacts(BaseModel):
-    right: tuple[bool, ...]
-
-
-class _RowFacts(BaseModel):
-    """The fields of our rows that ranking needs; the rest, most of a line's bytes, is not decoded."""
-
-    schema_version: Literal[1]
-    rollout_id: str
-    info: _InfoFacts
-    guess_history: tuple[_GuessFacts, ...]
-    themes: _ThemeFacts | None
-    complete_reason: str
-    reward: float
-    reply_tokens: tuple[int, ...]
-    reply_unfit: tuple[str | None, ...]
-    simulated: bool
-
-    @property
-    def ruleset(self) -> Ruleset:
-        return RULESETS[self.info.ruleset]
-
-
-_key_of = lru_cache(maxsize=4096)(board_key)
+PAYS_FROM = 2**25  # bytes to read, from which on more processes are worth starting
+STRETCHES = 2  # for each process, since some take longer than others
 
 
 def keys_of(puzzles: Iterable[Puzzle]) -> set[str]:
     """The names under which rows of these puzzles are kept: of their boards, and of their ids alone."""
-    return {key for puzzle in puzzles for key in (puzzle.key, _id_key(puzzle.puzzle_id))}
-
-
-def _id_key(puzzle_id: str) -> str:
-    """The name under which a row without a board is kept; no board key holds a NUL."""
-    return f"id\0{puzzle_id}"
+    return {key for puzzle in puzzles for key in (puzzle.key, id_key(puzzle.puzzle_id))}
 
 
 class Standings:
@@ -108,83 +41,42 @@ class Standings:
         self.ruleset = ruleset
         self.truncate: Truncate = truncate
         self.counts: Counter[str] = Counter()
-        """Rows by what became of them: counted, empty, unreadable, other ruleset; and how many are simulated, older."""
+        """Rows by what became of them: counted, empty, unreadable, other ruleset; and how many are simulated."""
         self.by_puzzle: dict[str, list[Candidate]] = {}
         self.rows_of: Counter[str] = Counter()
         """Counted rows of each puzzle, those beyond its spares included."""
         self._report = report or (lambda line: print(line, file=sys.stderr))
         self._read_to: dict[Path, tuple[int, int]] = {}
+        """File -> where to read on, in bytes and lines."""
         self._beyond_spares: set[str] = set()
         self._dropped: set[tuple[Path, int]] = set()
-        self._only: set[str] | None = None
         self._torn: set[tuple[Path, int]] = set()
 
     def read(self, files: Iterable[Path]) -> None:
         """Takes in what was added to these files since the last call."""
-        for path in files:
-            offset, number = self._read_to.get(path, (0, 1))
-            for line in read_lines(path, offset, number):
-                if not self._take(path, line):
-                    break
-                offset, number = line.end, line.number + 1
-            self._read_to[path] = offset, number
+        new = [Stretch(path, self._read_to.get(path, (0, 0))[0], None) for path in files]
+        for found in scan_all(new, Wanted(self.ruleset, self.truncate)):
+            self._take(found)
 
-    def _note_torn(self, path: Path, line: Line) -> None:
-        if (path, line.offset) not in self._torn:
-            self._torn.add((path, line.offset))
-            self._report(f"{path.name}:{line.number}: torn last line, its writer died or is still writing; skipped")
-
-    def _take(self, path: Path, line: Line) -> bool:
-        """Takes a line in; False if it is to be read again once it is whole."""
-        try:
-            key, rollout_id, facts, replayable = self._facts(line.data)
-        except BadRow as error:
-            if line.torn:
-                self._note_torn(path, line)
-                return False
-            self.counts["unreadable"] += 1
-            self._report(f"{path.name}:{line.number}: {error}; skipped")
-            return True
-        except FutureRow as error:
-            raise FutureRow(f"{path}:{line.number}: {error}") from None
-        if key is None:
-            self.counts["other ruleset"] += 1
-        elif not facts.statuses:
-            self.counts["empty"] += 1
-        elif (self._only is not None and key not in self._only) or (path, line.offset) in self._dropped:
-            pass
-        else:
-            self.counts["counted"] += 1
-            self.rows_of[key] += 1
-            kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason, self.truncate) if replayable else 0
-            why_bad = rejection(facts)
-            self._enter(key, Candidate(rank(facts, kept), rollout_id, path, line.number, line.offset, why_bad, kept))
-        return True
-
-    def _enter(self, key: str, candidate: Candidate) -> None:
-        best = self.by_puzzle.setdefault(key, [])
-        insort(best, candidate)
-        if len(best) > SPARES:
-            self._beyond_spares.add(key)
-            del best[SPARES:]
-
-    def _facts(self, data: bytes) -> tuple[str | None, str, Facts, bool]:
-        """Key (None: not of our ruleset), rollout id, facts, and whether the row can be replayed."""
-        try:
-            row = _RowFacts.model_validate_json(data)
-        except ValidationError:
-            row = None
-        if row and row.info.all_words:
-            self.counts["simulated"] += row.simulated
-            key = _key_of(row.info.all_words) if row.info.ruleset == self.ruleset else None
-            return key, row.rollout_id, facts_of(row), True
-        rollout = rollout_of(data)
-        self.counts["older"] += 1
-        key = _id_key(rollout.info.puzzle_id)
-        if rollout.info.all_words:
-            key = _key_of(tuple(rollout.info.all_words))
-        ours = rollout.info.ruleset == self.ruleset
-        return key if ours else None, rollout.rollout_id, facts_of(rollout), bool(rollout.info.all_words)
+    def _take(self, found: Scan) -> None:
+        _, lines = self._read_to.get(found.path, (0, 0))
+        for number, what in found.problems:
+            if found.future:
+                raise FutureRow(f"{found.path}:{lines + number}: {what}")
+            self._report(f"{found.path.name}:{lines + number}: {what}")
+        if found.torn and (found.path, found.end) not in self._torn:
+            self._torn.add((found.path, found.end))
+            where = f"{found.path.name}:{lines + found.lines + 1}"
+            self._report(f"{where}: torn last line, its writer died or is still writing; skipped")
+        self._read_to[found.path] = found.end, lines + found.lines
+        self.counts += found.counts
+        self.rows_of += found.rows_of
+        self._beyond_spares |= found.beyond
+        for key, candidates in found.best.items():
+            best = self.by_puzzle.setdefault(key, [])
+            for candidate in candidates:
+                if keep_best(best, candidate):
+                    self._beyond_spares.add(key)
 
     @property
     def torn(self) -> int:
@@ -199,7 +91,7 @@ class Standings:
     def of(self, puzzle: Puzzle) -> list[Candidate]:
         """A puzzle's candidates, the best first: rows of its board, and rows that name only its id."""
         boards = self.by_puzzle.get(puzzle.key, [])
-        named = self.by_puzzle.get(_id_key(puzzle.puzzle_id), [])
+        named = self.by_puzzle.get(id_key(puzzle.puzzle_id), [])
         return sorted([*boards, *named]) if named else boards
 
     def drop(self, key: str, candidate: Candidate) -> None:
@@ -212,12 +104,49 @@ class Standings:
         wanted = {key for key in keys & self._beyond_spares if not self.by_puzzle[key]}
         self._beyond_spares -= wanted
         if wanted:
+            looked_for = Wanted(self.ruleset, self.truncate, wanted, self._dropped)
             again = Standings(self.ruleset, self.truncate, report=lambda line: None)
-            again._only, again._dropped = wanted, self._dropped
-            again.read(self._read_to)
+            for found in scan_all([Stretch(path, 0, end) for path, (end, _) in self._read_to.items()], looked_for):
+                again._take(found)
             self.by_puzzle |= {key: again.by_puzzle.get(key, []) for key in wanted}
             self._beyond_spares |= again._beyond_spares
         return wanted
+
+
+def scan_all(stretches: list[Stretch], wanted: Wanted) -> Iterator[Scan]:
+    """Reads stretches in their order, in several processes if that pays.
+
+    Only where a process can be forked safely: a copy of one with threads can hang.
+    """
+    sizes = [(one.end or one.path.stat().st_size) - one.start for one in stretches]
+    processes, forkable = os.cpu_count() or 1, sys.platform == "linux" and threading.active_count() == 1
+    if sum(sizes) < PAYS_FROM or processes < 2 or not forkable:
+        yield from map(partial(scan, wanted=wanted), stretches)
+        return
+    most = sum(sizes) // (STRETCHES * processes) + 1
+    pieces = [piece for one, size in zip(stretches, sizes, strict=True) for piece in cut(one, size, most)]
+    context = multiprocessing.get_context("fork")
+    with context.Pool(processes, _become_a_reader) as pool:
+        yield from pool.imap(partial(scan, wanted=wanted), pieces)
+
+
+def _become_a_reader() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the user interrupts the process that waits for this one
+    gc.disable()  # nothing it makes goes in circles, and what it was forked with is no garbage
+
+
+def cut(stretch: Stretch, size: int, most: int) -> Iterator[Stretch]:
+    """A stretch of this size in pieces of about `most` bytes, cut where lines begin."""
+    start, end = stretch.start, stretch.start + size
+    with stretch.path.open("rb") as file:
+        while end - start > most:
+            file.seek(start + most)
+            file.readline()
+            if (here := file.tell()) >= end:
+                break
+            yield Stretch(stretch.path, start, here)
+            start = here
+    yield Stretch(stretch.path, start, stretch.end)
 
 
 def fetch(candidate: Candidate) -> Rollout:

@@ -16,9 +16,11 @@ def kept_turns(
     Kept is what lies before the first invalid guess, before the first unfit reply and before the losing mistake;
     `last-correct` also drops the wrong guesses at the end of that.
     """
-    first_bad = [i for i, (status, why) in enumerate(zip(statuses, unfit, strict=False)) if status == "invalid" or why]
-    losing = len(statuses) - 1 if complete_reason == "max_mistakes" else len(statuses)
-    kept = max(min([*first_bad, losing]), 0)
+    kept = max(len(statuses) - (complete_reason == "max_mistakes"), 0)
+    for turn, (status, why) in enumerate(zip(statuses[:kept], unfit, strict=False)):
+        if status == "invalid" or why:
+            kept = turn
+            break
     if truncate == "last-correct":
         while kept and statuses[kept - 1] != "correct":
             kept -= 1

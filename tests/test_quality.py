@@ -1,6 +1,6 @@
 """What a good game is, and which of a puzzle's rollouts is best."""
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -107,7 +107,7 @@ def test_reasoning_inside_the_content_makes_a_reply_fit():
 
 
 def test_a_reply_whose_end_is_not_known_is_taken_as_complete():
-    replies = [replace(reply, finish_reason=None) for reply in script_replies(PUZZLE, "RRR")]
+    replies = [dataclasses.replace(reply, finish_reason=None) for reply in script_replies(PUZZLE, "RRR")]
     assert rejection(facts_of(rollout(PUZZLE, replies))) is None
 
 
@@ -154,8 +154,8 @@ def test_among_good_games_of_one_reward_the_fewest_tokens_a_reply_are_best(tmp_p
 
 def test_tokens_are_compared_as_an_average_over_replies():
     facts = facts_of(won(PUZZLE))
-    short = replace(facts, statuses=("correct",) * 3, tokens=(10, 10, 40))
-    long = replace(facts, statuses=("one_away", *short.statuses), tokens=(16, 16, 16, 16))
+    short = facts._replace(statuses=("correct",) * 3, tokens=(10, 10, 40))
+    long = facts._replace(statuses=("one_away", *short.statuses), tokens=(16, 16, 16, 16))
     assert sum(long.tokens) > sum(short.tokens)
     assert rank(long, 4) < rank(short, 3)
 

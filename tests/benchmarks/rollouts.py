@@ -109,10 +109,10 @@ def main(argv: list[str] | None = None) -> int:
             print(f"  limit    {limit:7.2f} s")
             print(
                 f"  step 1   {one.seconds:7.2f} s  {limit / one.seconds:5.2f} of the limit  "
-                f"{1000 * one.cpu / games:5.2f} ms CPU a game  {one.peak:4.0f} MB, +{one.peak - before:.0f} since the first run"
+                f"{1000 * one.cpu / games:5.2f} ms CPU a game  {one.peak:4.0f} MB, "
+                f"+{one.peak - before:.0f} since the first run"
             )
             if not args.no_control:
-                messages = [{"role": "user", "content": "Items: " + json.loads(puzzles.open().readline())["puzzle_id"]}]
                 messages = first_messages(puzzles)
                 with measuring() as control:
                     asyncio.run(bare(url, messages, games * TURNS, args.max_concurrent))

@@ -1,0 +1,209 @@
+"""A stretch of a results file, read for what ranking needs and nothing else: the best rollouts of each puzzle in it.
+
+Most of a line's bytes are text that nobody looks at; msgspec passes over it three times faster than any parser that
+decodes it. Lines that are not ours, or not whole, take the slow way and are replayed.
+"""
+
+from bisect import insort
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from connections_env.files import BYTE_ORDER_MARK, lines_in
+from connections_env.foreign import rollout_of
+from connections_env.puzzles import board_key
+from connections_env.quality import Facts, Rank, facts_of, rank, rejection
+from connections_env.records import BadRow, FutureRow
+from connections_env.rulesets import RULESETS, Ruleset
+from connections_env.truncation import Truncate, kept_turns
+
+# Candidates kept per puzzle. More than one, because a row that disagrees with its replay is passed over; not all,
+# because memory should grow with puzzles and not with rollouts.
+SPARES = 8
+
+
+class Candidate(NamedTuple):
+    """One rollout of a puzzle, and where its row lies. Sorts by rank, the best first."""
+
+    rank: Rank
+    rollout_id: str
+    path: Path
+    offset: int
+    """Of the line, in bytes."""
+    why_bad: str | None
+    kept: int
+    """Turns a truncation keeps; 0 for a row without a board, which cannot be resumed."""
+
+    @property
+    def good(self) -> bool:
+        return self.why_bad is None
+
+
+class _Guess(msgspec.Struct, gc=False):
+    status: str
+
+
+class _Group(msgspec.Struct, gc=False):
+    """Only counted."""
+
+
+class _Info(msgspec.Struct, gc=False):
+    all_words: msgspec.Raw
+    categories: tuple[_Group, ...]
+    ruleset: Literal["nyt", "puzzgrid"]
+
+
+class _Themes(msgspec.Struct, gc=False):
+    right: tuple[bool, ...]
+
+
+class _Row(msgspec.Struct, gc=False):
+    schema_version: Literal[1]
+    rollout_id: str
+    info: _Info
+    guess_history: tuple[_Guess, ...]
+    themes: _Themes | None
+    complete_reason: str
+    reward: float
+    reply_tokens: tuple[int, ...]
+    reply_unfit: tuple[str | None, ...]
+    simulated: bool
+
+    @property
+    def ruleset(self) -> Ruleset:
+        return RULESETS[self.info.ruleset]
+
+
+_decode = msgspec.json.Decoder(_Row).decode
+
+
+@lru_cache(maxsize=4096)
+def _key_of(all_words: bytes) -> str:
+    """The key of a board as it stands in a line; empty where it names none."""
+    return board_key(msgspec.json.decode(all_words, type=tuple[str, ...]))
+
+
+def id_key(puzzle_id: str) -> str:
+    """The name under which a row without a board is kept; no board key holds a NUL."""
+    return f"id\0{puzzle_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Bytes of a file, from the start of a line to that of another (None: to the end)."""
+
+    path: Path
+    start: int
+    end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked for."""
+
+    ruleset: str
+    truncate: Truncate
+    only: Collection[str] | None = None
+    """Keys of puzzles; None: all."""
+    dropped: Collection[tuple[Path, int]] = ()
+    """Rows (file and offset) that turned out not to be what they say."""
+
+
+@dataclass(slots=True)
+class Scan:
+    """What a stretch holds."""
+
+    path: Path
+    end: int
+    """Where to read on: behind the last whole line."""
+    lines: int = 0
+    best: dict[str, list[Candidate]] = field(default_factory=dict)
+    beyond: set[str] = field(default_factory=set)
+    """Keys of the puzzles that have more rollouts than are kept."""
+    rows_of: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    """Line, counted from 1 at the start of the stretch, and what is wrong with it."""
+    torn: bool = False
+    """The last line is cut off, or still being written."""
+    future: bool = False
+    """The last of the problems is a row of a newer version, at which reading ended."""
+
+
+def scan(stretch: Stretch, wanted: Wanted) -> Scan:
+    """Reads a stretch. Raises OSError."""
+    found = Scan(stretch.path, stretch.start)
+    with stretch.path.open("rb") as file:
+        file.seek(stretch.start)
+        for raw in lines_in(file):
+            if stretch.end is not None and found.end >= stretch.end:
+                break
+            try:
+                row = _decode(raw)
+                key, ours = _key_of(bytes(row.info.all_words)), row.info.ruleset == wanted.ruleset
+            except msgspec.MsgspecError:
+                key = ""
+            if key:
+                found.counts["simulated"] += row.simulated
+                _count(found, wanted, key if ours else None, row.rollout_id, facts_of(row), replayable=True)
+            elif not _take_slowly(found, wanted, bytes(raw)):
+                break
+            found.end += len(raw)
+            found.lines += 1
+    return found
+
+
+def _take_slowly(found: Scan, wanted: Wanted, raw: bytes) -> bool:
+    """Takes in a line that is not plainly one of ours; False if reading ends before it."""
+    data = raw.removeprefix(BYTE_ORDER_MARK) if found.end == 0 else raw
+    if not data.strip():
+        return True
+    try:
+        rollout = rollout_of(data)
+    except BadRow as error:
+        found.torn = not raw.endswith(b"\n")
+        if not found.torn:
+            found.counts["unreadable"] += 1
+            found.problems.append((found.lines + 1, f"{error}; skipped"))
+        return not found.torn
+    except FutureRow as error:
+        found.future = True
+        found.problems.append((found.lines + 1, str(error)))
+        return False
+    board = bool(rollout.info.all_words)
+    key = board_key(rollout.info.all_words) if board else id_key(rollout.info.puzzle_id)
+    ours = rollout.info.ruleset == wanted.ruleset
+    _count(found, wanted, key if ours else None, rollout.rollout_id, facts_of(rollout), replayable=board)
+    return True
+
+
+def _count(found: Scan, wanted: Wanted, key: str | None, rollout_id: str, facts: Facts, *, replayable: bool) -> None:
+    """Counts a rollout, and keeps it if it is among the best of its puzzle. No key: it is of another ruleset."""
+    if key is None:
+        found.counts["other ruleset"] += 1
+        return
+    if not facts.statuses:
+        found.counts["empty"] += 1
+        return
+    if wanted.only is not None and (key not in wanted.only or (found.path, found.end) in wanted.dropped):
+        return
+    found.counts["counted"] += 1
+    found.rows_of[key] += 1
+    kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason, wanted.truncate) if replayable else 0
+    candidate = Candidate(rank(facts, kept), rollout_id, found.path, found.end, rejection(facts), kept)
+    if keep_best(found.best.setdefault(key, []), candidate):
+        found.beyond.add(key)
+
+
+def keep_best(best: list[Candidate], candidate: Candidate) -> bool:
+    """Puts a candidate in its place among the best of its puzzle; True if there are now more than are kept."""
+    insort(best, candidate)
+    if len(best) <= SPARES:
+        return False
+    best.pop()
+    return True
