@@ -23,7 +23,7 @@ class SftRow(BaseModel):
     column that is null there cannot take text later.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     puzzle_id: str
     prompt: list[dict[str, str]]
     completion: list[dict[str, str]]

@@ -24,7 +24,7 @@ ID_PREFIX = "puzzle-"
 class Place(BaseModel):
     """Where a row lies: a results file as it was named to the step, and the byte its line starts at."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     file: str
     offset: int
 

@@ -11,13 +11,15 @@ from collections.abc import AsyncIterator, Callable
 from itertools import count
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from connections_env.files import ResultsFile, claim_file, read_lines
 
 
 class Rewriting(BaseModel):
     """What the reducer made of one reply."""
+
+    model_config = ConfigDict(defer_build=True)
 
     before: str
     """The reply that was to be shortened, as `text_key` names it."""

@@ -61,8 +61,14 @@ def rank(facts: Facts, kept: int) -> Rank:
     Good ones by reward, then by fewest tokens a reply; bad ones by what is kept: anything at all, the most groups, the
     fewest mistakes, the fewest tokens.
     """
-    if rejection(facts) is None:
-        return (0, -facts.reward, sum(facts.tokens) / max(len(facts.tokens), 1))
+    return good_rank(facts) if rejection(facts) is None else bad_rank(facts, kept)
+
+
+def good_rank(facts: Facts) -> Rank:
+    return (0, -facts.reward, sum(facts.tokens) / max(len(facts.tokens), 1))
+
+
+def bad_rank(facts: Facts, kept: int) -> Rank:
     found = mistakes = 0
     for status in facts.statuses[:kept]:
         if status == "correct":

@@ -30,7 +30,8 @@ class FutureRow(ValueError):
 
 
 class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    # Built when first used: `--help` uses none of them.
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Message(_Row):

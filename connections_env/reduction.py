@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from connections_env import prompts
 from connections_env.examples import GoodRow, canonical_row
@@ -27,6 +27,8 @@ ATTEMPTS = 3  # at a reply; a reply whose every rewriting is refused stays as it
 class Reject(BaseModel):
     """A line of reduce_rejects.jsonl: a game that does not fit, as far as it was reduced. Nothing is counted of a
     spare that cannot be used."""
+
+    model_config = ConfigDict(defer_build=True)
 
     puzzle_id: str
     rollout_id: str

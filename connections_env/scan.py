@@ -6,7 +6,7 @@ decodes it. Lines that are not ours, or not whole, take the slow way and are rep
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ import msgspec
 from connections_env.files import BYTE_ORDER_MARK, lines_in
 from connections_env.foreign import rollout_of
 from connections_env.puzzles import board_key
-from connections_env.quality import Facts, Rank, facts_of, rank, rejection
+from connections_env.quality import Facts, Rank, bad_rank, facts_of, good_rank, rejection
 from connections_env.records import BadRow, FutureRow
 from connections_env.rulesets import RULESETS, Ruleset
 from connections_env.truncation import Truncate, kept_turns
@@ -149,13 +149,27 @@ def scan(stretch: Stretch, wanted: Wanted) -> Scan:
             except msgspec.MsgspecError:
                 key = ""
             if key:
-                found.counts["simulated"] += row.simulated
+                if row.simulated:
+                    found.counts["simulated"] += 1
                 _count(found, wanted, key if ours else None, row.rollout_id, facts_of(row), replayable=True)
             elif not _take_slowly(found, wanted, bytes(raw)):
                 break
             found.end += len(raw)
             found.lines += 1
     return found
+
+
+def scan_some(stretches: Sequence[Stretch], wanted: Wanted) -> list[Scan]:
+    """Reads stretches; the best of all of them are with the first one, so that little goes from process to process."""
+    first, *others = scans = [scan(stretch, wanted) for stretch in stretches]
+    for other in others:
+        for key, candidates in other.best.items():
+            best = first.best.setdefault(key, [])
+            for candidate in candidates:
+                if keep_best(best, candidate):
+                    first.beyond.add(key)
+        other.best = {}
+    return scans
 
 
 def _take_slowly(found: Scan, wanted: Wanted, raw: bytes) -> bool:
@@ -192,10 +206,11 @@ def _count(found: Scan, wanted: Wanted, key: str | None, rollout_id: str, facts:
         return
     if wanted.only is not None and (key not in wanted.only or (found.path, found.end) in wanted.dropped):
         return
-    found.counts["counted"] += 1
     found.rows_of[key] += 1
     kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason, wanted.truncate) if replayable else 0
-    candidate = Candidate(rank(facts, kept), rollout_id, found.path, found.end, rejection(facts), kept)
+    why_bad = rejection(facts)
+    place = good_rank(facts) if why_bad is None else bad_rank(facts, kept)
+    candidate = Candidate(place, rollout_id, found.path, found.end, why_bad, kept)
     if keep_best(found.best.setdefault(key, []), candidate):
         found.beyond.add(key)
 

