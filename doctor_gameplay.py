@@ -28,8 +28,8 @@ from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import facts_of, rank, rejection
 from connections_env.records import BadRow, ResumedFrom, Rollout
 from connections_env.salvage import job_row
-from connections_env.session import open_endpoint, play_jobs, results_folder, rollout_ids
-from connections_env.steps import alone_with, check_input, check_writable, locked, read_step, write_rows
+from connections_env.session import alone_with, open_endpoint, play_jobs, results_folder, rollout_ids
+from connections_env.steps import check_input, check_writable, locked, read_step, write_rows
 from connections_env.terminal import Reporter, notify, printable
 
 DOCTORED, RERUN = "doctored_gameplay.jsonl", "doctor_gameplay_rerun.jsonl"

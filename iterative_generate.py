@@ -33,6 +33,7 @@ from connections_env.salvage import salvage
 from connections_env.scan import Candidate
 from connections_env.session import (
     WhenNeeded,
+    alone_with,
     masked_command,
     open_endpoint,
     play_jobs,
@@ -41,7 +42,7 @@ from connections_env.session import (
 )
 from connections_env.sources import NotOnDisk, chosen_puzzles
 from connections_env.standings import Standings, fetch, keys_of
-from connections_env.steps import alone_with, check_writable, lines_of, replace_files
+from connections_env.steps import check_writable, lines_of, replace_files
 from connections_env.terminal import Reporter, notify, printable
 from connections_env.tokens import limits_of, load_tokenizer
 from generate_rollouts import fresh_jobs

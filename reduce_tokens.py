@@ -34,9 +34,8 @@ from connections_env.pool import interrupts
 from connections_env.puzzles import board_key
 from connections_env.records import BadRow, Usage
 from connections_env.reduction import Finished, Plan, Reducer, count_row
-from connections_env.session import open_endpoint
+from connections_env.session import alone_with, open_endpoint
 from connections_env.steps import (
-    alone_with,
     check_input,
     check_writable,
     lines_of,

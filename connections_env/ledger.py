@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from connections_env.files import ResultsFile, claim_file, read_lines
+from connections_env.durable import ResultsFile
+from connections_env.files import claim_file, read_lines
 
 
 class Rewriting(BaseModel):

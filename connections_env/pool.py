@@ -13,8 +13,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from connections_env.durable import ResultsFile
 from connections_env.endpoint import INTERRUPTED, Endpoint
-from connections_env.files import ResultsFile
 from connections_env.game import WON
 from connections_env.parsing import reasoning_of
 from connections_env.play import Answer, Job, default_max_turns, play_game

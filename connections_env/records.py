@@ -115,7 +115,7 @@ class Rollout(_Row):
     reply_unfit: list[str | None]
     model: str = ""
     sampling: dict[str, JsonValue] = Field(default_factory=dict)
-    usage: Usage = Usage()
+    usage: Usage = Field(default_factory=Usage)
     timing: dict[str, JsonValue] = Field(default_factory=dict)
     resumed_from: ResumedFrom | None = None
     turns_cut: int = Field(default=0, ge=0)

@@ -1,9 +1,12 @@
 """From flags to what a paid command works with: its folder, its endpoint, ids for its games, and their playing."""
 
 import argparse
+import asyncio
+import fcntl
 import gc
 import hashlib
 import ipaddress
+import itertools
 import json
 import os
 import random
@@ -11,14 +14,15 @@ import re
 import resource
 import shlex
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
+from connections_env.durable import ResultsFile
 from connections_env.endpoint import Endpoint, EndpointSettings, Halt, Prices
-from connections_env.files import ResultsFile
+from connections_env.files import shown
 from connections_env.flags import UsageError
 from connections_env.play import Job
 from connections_env.pool import Tally, cannot_save, interrupts, play_all, rescue
@@ -29,6 +33,7 @@ from connections_env.terminal import notify
 RESULTS = Path(__file__).parent.parent / "generate_results"
 OFFLINE_BASE_URL = "http://simulated.invalid/v1"
 OFFLINE_MODEL = "simulated"
+LOOK_EVERY = 0.5  # seconds, whether another run has ended
 SPARE_FILES = 64  # beside one socket a request: results, logs, what the interpreter holds open
 _URL = re.compile(r"\w+://\S*[@?]")
 _SECRET = re.compile(r"key|secret|password|auth|bearer|credential|token$", re.IGNORECASE)  # not max_tokens
@@ -197,6 +202,26 @@ def rollout_ids(args: argparse.Namespace, generation: int) -> Callable[[Puzzle, 
         return "offline-" + hashlib.sha256(name.encode()).hexdigest()[:16]
 
     return offline_id if args.offline else lambda puzzle, nth: uuid.uuid4().hex
+
+
+@asynccontextmanager
+async def alone_with(source: Path, verb: str) -> AsyncIterator[None]:
+    """Waits until no other run works on the same input, which would pay for the same things at the same time."""
+    descriptor = os.open(source, os.O_RDONLY)
+    try:
+        for waited in itertools.count():
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waited:
+                    notify(f"another run {verb} {shown(source)}; waiting for it to end")
+                await asyncio.sleep(LOOK_EVERY)
+            except OSError:
+                break  # a file system without locks
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -1,13 +1,11 @@
 """How a step reads what the step before it wrote, and leaves its own files whole or not at all."""
 
-import asyncio
 import contextlib
 import errno
 import fcntl
-import itertools
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +18,6 @@ from connections_env.foreign import rollout_of
 from connections_env.puzzles import board_key
 from connections_env.quality import facts_of, rejection
 from connections_env.records import BadRow, FutureRow, Rollout, first_problem, read_object
-from connections_env.terminal import notify
 
 MADE_BY = {
     "good_examples.jsonl": "filter_gameplay.py",
@@ -32,7 +29,6 @@ MADE_BY = {
     "doctored_gameplay_reduced.jsonl": "reduce_tokens.py",
     "reduce_rejects.jsonl": "reduce_tokens.py",
 }
-LOOK_EVERY = 0.5  # seconds, whether another run has ended
 StepRow = TypeVar("StepRow", GoodRow, RejectedRow, JobRow)
 
 
@@ -106,26 +102,6 @@ def nearest_folder(folder: Path) -> Path:
     """The folder, or the nearest one above it that exists as far as can be seen."""
     # os.path.exists, since Path.exists raises below a folder that cannot be entered.
     return next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))  # noqa: PTH110
-
-
-@contextlib.asynccontextmanager
-async def alone_with(source: Path, verb: str) -> AsyncIterator[None]:
-    """Waits until no other run works on the same input, which would pay for the same things at the same time."""
-    descriptor = os.open(source, os.O_RDONLY)
-    try:
-        for waited in itertools.count():
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not waited:
-                    notify(f"another run {verb} {shown(source)}; waiting for it to end")
-                await asyncio.sleep(LOOK_EVERY)
-            except OSError:
-                break  # a file system without locks
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -3,8 +3,6 @@
 import re
 import sys
 
-from tqdm import tqdm
-
 NAMED_PROBLEMS = 20  # problems named one by one unless --verbose asks for all
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
@@ -16,6 +14,8 @@ def printable(text: str) -> str:
 
 def notify(line: str) -> None:
     """A line that does not tear the progress bar."""
+    from tqdm import tqdm  # here, so that `--help` does without
+
     tqdm.write(printable(line), file=sys.stderr)
 
 

@@ -15,8 +15,9 @@ import httpx2
 import pytest
 
 from connections_env import prompts
+from connections_env.durable import ResultsFile
 from connections_env.endpoint import Endpoint, EndpointSettings, Prices
-from connections_env.files import ResultsFile, claim_results_file, results_files
+from connections_env.files import claim_results_file, results_files
 from connections_env.game import GameState, observe
 from connections_env.parsing import Reply
 from connections_env.play import Answer, Job, PromptTooLong, Stopped

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connections_env.durable import ResultsFile
 from connections_env.files import (
-    ResultsFile,
     claim_file,
     claim_results_file,
     line_at,

@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from connections_env.files import ResultsFile, claim_results_file
+from connections_env.durable import ResultsFile
+from connections_env.files import claim_results_file
 from connections_env.records import Rollout
 from tests.rollouts import REASONING, board, changed, won
 
