@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from tqdm import tqdm
-
 from connections_env import prompts
 from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint, Halt
@@ -171,6 +169,8 @@ async def _finish_what_is_paid_for(streams: list[Stream], plan: Plan) -> None:
 
 async def _reduce_all(streams: list[Stream], endpoint: Endpoint, plan: Plan, *, verbose: bool) -> None:
     """Twice as many rows at a time as requests may be in flight, so that one always waits for a place that is free."""
+    from tqdm import tqdm  # here, so that `--help` does without
+
     reducer, folder = Reducer(endpoint.ask, endpoint.settings.model, plan, verbose), plan.ledger.folder
     todo = {key: (stream, row) for stream in streams for key, row in stream.left.items()}
     queue = iter(todo.items())

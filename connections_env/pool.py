@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from connections_env.durable import ResultsFile
 from connections_env.endpoint import INTERRUPTED, Endpoint
 from connections_env.game import WON
@@ -75,6 +73,8 @@ async def play_all(
 
     `fields` go into every row. Look at `endpoint.halt` for why the run ended early.
     """
+    from tqdm import tqdm  # here, so that `--help` does without
+
     tally, queue = Tally(), iter(jobs)
     ask = _Listener(endpoint, allow_empty_reasoning)
     with tqdm(total=total, unit="game", disable=not show_progress, dynamic_ncols=True) as bar:

@@ -4,7 +4,6 @@ From the first good one down to the bad one that a truncation would keep most of
 """
 
 import gc
-import multiprocessing
 import os
 import signal
 import sys
@@ -134,6 +133,8 @@ def scan_all(stretches: list[Stretch], wanted: Wanted) -> Iterator[Scan]:
                 left = share
             shares[-1].append(piece)
             left -= length
+    import multiprocessing  # here, since few need it
+
     context = multiprocessing.get_context("fork")
     with context.Pool(processes, _become_a_reader) as pool:
         for found in pool.imap(partial(scan_some, wanted=wanted), shares):
