@@ -259,6 +259,17 @@ def test_missing_results_name_the_command_that_makes_them(run, tmp_path, name):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["good_examples.jsonl", "bad_examples.jsonl"])
+def test_an_input_that_would_be_written_over_is_refused(run, results, tmp_path, name):
+    results(won(board(0)), lost(board(1)))
+    assert run()[0] == 0
+    before = (tmp_path / "out" / name).read_bytes()
+    status, _, err = run(tmp_path / "out" / name)
+    assert status == 2
+    assert f"{name} is what this step writes; choose another --output-dir, or give results\n" in err
+    assert (tmp_path / "out" / name).read_bytes() == before
+
+
 def test_the_default_input_is_the_results_folder_beside_the_script():
     assert parse_args([]).inputs == [Path(__file__).parents[1] / "generate_results"]
 

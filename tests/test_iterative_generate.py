@@ -619,6 +619,18 @@ def test_an_export_of_a_game_over_a_limit_needs_a_key_and_writes_no_dataset_with
     assert not (out_dir / "sft_examples.jsonl").exists()
 
 
+def test_an_export_knows_a_puzzle_by_its_board_whatever_the_results_call_it(place, run, unplugged, tmp_path):
+    there, path = place(2), tmp_path / "out" / "sft_examples.jsonl"
+    there.hold(1, won(board(1)), played(board(0), "N"))
+    assert run(*there.flags, "--loop", 1, "--export", path)[0] == 0
+    assert path.with_name("rerun_puzzles.txt").read_text() == "made-0\n"
+    other_name = json.loads(won(board(0)).to_line().replace('"made-0"', '"another-name"'))
+    there.hold(2, other_name)
+    assert run(*there.flags, "--export", path)[0] == 0
+    assert exported(path) == ["puzzle-made-1", "puzzle-another-name"]
+    assert path.with_name("rerun_puzzles.txt").read_text() == ""
+
+
 def test_an_export_lists_exactly_the_puzzles_without_a_row_to_run_again(place, run, serve, tmp_path):
     there, out_dir = place(6), tmp_path / "out"
     there.hold(1, won(board(1)), played(board(2), "N"), won(board(4)), played(board(5), "RN"))

@@ -59,6 +59,27 @@ def test_a_url_is_shown_without_its_user_password_and_query_in_either_form(url: 
     assert shlex.split(masked_command(words)) == expected
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        '-S{"api_key": "%s"}',
+        '-S={"api_key": "%s"}',
+        ' {"api_key": "%s"}',
+        '{"url": "https://a/b", "api_key": "%s"}',
+        '{"proxy": "http://user:%s@h/"}',
+        "-bhttps://user:%s@h/v1",
+        "-b=https://user:%s@h/v1",
+        "file://[%s",
+    ],
+)
+def test_a_secret_is_not_shown_however_it_is_glued_to_its_flag(word: str) -> None:
+    assert SECRET not in masked_command(["--loop", "2", word % SECRET])
+
+
+def test_json_without_secrets_is_shown_to_the_letter() -> None:
+    assert shlex.split(masked_command(["-S", '{"a":1,"b":"é"}'])) == ["-S", '{"a":1,"b":"é"}']
+
+
 @pytest.mark.parametrize(("given", "shown"), SHOWN_JSON)
 def test_json_is_shown_without_its_secrets_in_either_form(given: Any, shown: Any) -> None:
     text = json.dumps(given)
