@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connections_env.command import exit_status
-from connections_env.examples import GoodRow, Place, RejectedRow, canonical_row
+from connections_env.examples import GoodRow, Place, RejectedRow, canonical_row, count_row
 from connections_env.files import results_files, shown
 from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.play import Disagrees, replay_rollout
-from connections_env.puzzles import Puzzle
+from connections_env.puzzles import Puzzle, board_key
 from connections_env.records import BadRow
 from connections_env.scan import Candidate
 from connections_env.sources import chosen_puzzles
@@ -26,7 +26,7 @@ from connections_env.standings import Standings, fetch, keys_of
 from connections_env.steps import check_writable, lines_of, replace_files, write_rows
 from connections_env.tables import distribution_table, reasons_table
 from connections_env.terminal import Reporter, notify
-from connections_env.tokens import Tokenizer, count_game, load_tokenizer
+from connections_env.tokens import Tokenizer, load_tokenizer
 
 RESULTS = Path(__file__).parent / "generate_results"
 GOOD, BAD, RERUN = "good_examples.jsonl", "bad_examples.jsonl", "rerun_puzzles.txt"
@@ -98,10 +98,7 @@ def _spares(chosen: Candidate, candidates: list[Candidate]) -> list[Place]:
 
 def figures(rows: list[GoodRow], tokenizer: Tokenizer) -> dict[str, list[float]]:
     """Name -> a number for each row, or for each reply."""
-    counts = [
-        count_game([m.model_dump() for m in row.prompt], [m.model_dump() for m in row.completion], tokenizer)
-        for row in rows
-    ]
+    counts = [count_row(row, tokenizer) for row in rows]
     return {
         "turns": [float(len(row.reply_tokens)) for row in rows],
         "completion tokens": [float(count.completion) for count in counts],
@@ -146,13 +143,8 @@ def summary(result: Sorted, output_dir: Path, tokenizer: Tokenizer) -> str:
 
 def rerun_ids(result: Sorted, puzzles: list[Puzzle]) -> list[str]:
     """Ids of the puzzles that have no good rollout: bad ones and missing ones."""
-    good = {key_of(row) for row in result.good}
+    good = {board_key(row.info.all_words) for row in result.good}
     return [puzzle.puzzle_id for puzzle in puzzles if puzzle.key not in good]
-
-
-def key_of(row: GoodRow) -> str:
-    puzzle = row.puzzle
-    return puzzle.key if puzzle else ""
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -23,7 +23,7 @@ from typing import NoReturn
 from connections_env import prompts
 from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint, Halt
-from connections_env.examples import GoodRow
+from connections_env.examples import GoodRow, count_row
 from connections_env.files import shown
 from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.ledger import Ledger, text_key
@@ -31,7 +31,7 @@ from connections_env.play import Disagrees, Stopped
 from connections_env.pool import interrupts
 from connections_env.puzzles import board_key
 from connections_env.records import BadRow, Usage
-from connections_env.reduction import Finished, Plan, Reducer, count_row
+from connections_env.reduction import Finished, Plan, Reducer, open_game
 from connections_env.session import alone_with, open_endpoint
 from connections_env.steps import (
     check_input,
@@ -291,7 +291,7 @@ def forecast(streams: list[Stream], plan: Plan, *, verbose: bool) -> str:
     for key, (stream, row) in todo.items():
         reasons = "; ".join(plan.limits.over(stream.counts[key], len(row.info.all_words)))
         try:
-            game = plan.open(row, stream.counts[key])
+            game = open_game(row, stream.counts[key])
             left = plan.todo(game)
             over = plan.limits.over(game.counts, len(row.info.all_words))
         except Disagrees as error:

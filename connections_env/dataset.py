@@ -5,12 +5,11 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
-from connections_env.examples import ID_PREFIX, GoodRow
+from connections_env.examples import ID_PREFIX, GoodRow, count_row, exported
 from connections_env.play import replay_rollout
 from connections_env.records import Category, GuessRow, history_of
 from connections_env.rewards import reward
 from connections_env.tokens import Tokenizer
-from connections_env.validation import exported, tokens_of
 
 Format = Literal["trl", "messages"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -57,7 +56,7 @@ class SftRow(BaseModel):
 def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
     """The dataset's row of a game; history and figures come from its replay. Raises `Disagrees`."""
     _, states = replay_rollout(row)
-    end, counts = states[-1], tokens_of(row, tokenizer)
+    end, counts = states[-1], count_row(row, tokenizer)
     right = sum(turn.status == "correct" for turn in end.player_turns)
     before = row.model_copy(update={"completion": row.original_completion or row.completion})
     return SftRow(
@@ -78,7 +77,7 @@ def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
         resumed_turns=row.resumed_from.turns if row.resumed_from else 0,
         reduced=row.reduced,
         reducer_model=row.reducer_model or "",
-        tokens_before=tokens_of(before, tokenizer).sequence,
+        tokens_before=count_row(before, tokenizer).sequence,
         num_turns=len(row.replies),
         num_tokens=counts.sequence,
         max_reply_tokens=max(counts.replies),

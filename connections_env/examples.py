@@ -7,7 +7,7 @@
 All are rollouts with a few fields more, so that whatever reads results reads them too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from connections_env.parsing import Asked, canonical, read_themes, reasoning_of
 from connections_env.play import Job, make_rollout, replay_rollout
 from connections_env.records import Message, Rollout
+from connections_env.tokens import Counts, Tokenizer, count_game
 from connections_env.truncation import Truncate
 
 # What the final dataset puts before ids: loaders take strings like 2024-01-05 for dates.
@@ -79,6 +80,16 @@ def canonical_row(rollout: Rollout, **fields: Any) -> GoodRow:
     written = make_rollout(job, states, replies, rollout.complete_reason)
     kept = {"prompt": written.prompt, "completion": written.completion, "reply_unfit": written.reply_unfit}
     return GoodRow(**(dict(rollout) | kept | fields))
+
+
+def exported(messages: Iterable[Message]) -> list[dict[str, str]]:
+    """Messages as a trainer gets them."""
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def count_row(row: Rollout, tokenizer: Tokenizer) -> Counts:
+    """The tokens of a row, as a trainer will count them."""
+    return count_game(exported(row.prompt), exported(row.completion), tokenizer)
 
 
 def looks_like(row: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from connections_env import prompts
-from connections_env.examples import GoodRow, canonical_row
+from connections_env.examples import GoodRow, canonical_row, count_row
 from connections_env.ledger import Ledger, Rewriting, text_key
 from connections_env.parsing import Asked
 from connections_env.play import Ask, Disagrees, PromptTooLong
@@ -18,7 +18,7 @@ from connections_env.records import BadRow, FutureRow, Message
 from connections_env.rewriting import LEAST, accepted, can_fit, chosen, inside_of, request_id
 from connections_env.steps import spare_row
 from connections_env.terminal import notify
-from connections_env.tokens import Counts, Limits, Tokenizer, count_game
+from connections_env.tokens import Counts, Limits, Tokenizer
 
 ROUNDS = 3  # over a game
 ATTEMPTS = 3  # at a reply; a reply whose every rewriting is refused stays as it is
@@ -94,6 +94,15 @@ class Game:
         self.simulated |= rewriting.simulated
 
 
+def open_game(row: GoodRow, counts: Counts) -> Game:
+    """A row ready to be shortened. Raises `Disagrees` where it is not what it says, before it is paid for."""
+    canon = canonical_row(row)
+    contents = [message.content for message in canon.completion if message.role == "assistant"]
+    asked: list[Asked] = ["themes" if content.endswith("</themes>") else "guess" for content in contents]
+    assert canon.puzzle is not None  # or it would not have replayed
+    return Game(canon, canon.puzzle, asked, contents, counts)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What games are to come down to, and what is known of the way."""
@@ -101,14 +110,6 @@ class Plan:
     limits: Limits
     tokenizer: Tokenizer
     ledger: Ledger
-
-    def open(self, row: GoodRow, counts: Counts) -> Game:
-        """A row ready to be shortened. Raises `Disagrees` where it is not what it says, before it is paid for."""
-        canon = canonical_row(row)
-        contents = [message.content for message in canon.completion if message.role == "assistant"]
-        asked: list[Asked] = ["themes" if content.endswith("</themes>") else "guess" for content in contents]
-        assert canon.puzzle is not None  # or it would not have replayed
-        return Game(canon, canon.puzzle, asked, contents, counts)
 
     def todo(self, game: Game) -> dict[int, int]:
         """Reply -> target of those to be asked for next, once all that was paid for earlier is taken in."""
@@ -176,7 +177,7 @@ class Reducer:
         if not limits.over(before, items):
             return row
         try:
-            game = self.plan.open(row, before)
+            game = open_game(row, before)
         except Disagrees as error:
             reject = reject_of(row, row.completion, limits, before, before, "does not replay", [str(error)])
             done.rejects.append(reject.model_copy(update={"is_spare": done.is_spare}))
@@ -273,14 +274,6 @@ def reject_of(
         sequence_tokens=now.sequence,
         completion=completion,
     )
-
-
-def count_row(row: GoodRow, tokenizer: Tokenizer) -> Counts:
-    prompt, completion = (
-        [{"role": message.role, "content": message.content} for message in messages]
-        for messages in (row.prompt, row.completion)
-    )
-    return count_game(prompt, completion, tokenizer)
 
 
 async def _all(work: list[Coroutine[Any, Any, None]]) -> None:

@@ -163,11 +163,7 @@ def scan_some(stretches: Sequence[Stretch], wanted: Wanted) -> list[Scan]:
     """Reads stretches; the best of all of them are with the first one, so that little goes from process to process."""
     first, *others = scans = [scan(stretch, wanted) for stretch in stretches]
     for other in others:
-        for key, candidates in other.best.items():
-            best = first.best.setdefault(key, [])
-            for candidate in candidates:
-                if keep_best(best, candidate):
-                    first.beyond.add(key)
+        first.beyond |= merge_best(first.best, other.best)
         other.best = {}
     return scans
 
@@ -213,6 +209,11 @@ def _count(found: Scan, wanted: Wanted, key: str | None, rollout_id: str, facts:
     candidate = Candidate(place, rollout_id, found.path, found.end, why_bad, kept)
     if keep_best(found.best.setdefault(key, []), candidate):
         found.beyond.add(key)
+
+
+def merge_best(best: dict[str, list[Candidate]], others: dict[str, list[Candidate]]) -> set[str]:
+    """Takes others in among the best of their puzzles; gives the keys of those that now have more than are kept."""
+    return {key for key, found in others.items() for one in found if keep_best(best.setdefault(key, []), one)}
 
 
 def keep_best(best: list[Candidate], candidate: Candidate) -> bool:

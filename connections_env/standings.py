@@ -17,7 +17,7 @@ from connections_env.files import line_at
 from connections_env.foreign import rollout_of
 from connections_env.puzzles import Puzzle
 from connections_env.records import FutureRow, Rollout
-from connections_env.scan import Candidate, Scan, Stretch, Wanted, id_key, keep_best, scan, scan_some
+from connections_env.scan import Candidate, Scan, Stretch, Wanted, id_key, merge_best, scan, scan_some
 from connections_env.truncation import Truncate
 
 PAYS_FROM = 2**25  # bytes to read, from which on more processes are worth starting
@@ -72,11 +72,7 @@ class Standings:
         self.rows_of += found.rows_of
         self.counts["counted"] += found.rows_of.total()
         self._beyond_spares |= found.beyond
-        for key, candidates in found.best.items():
-            best = self.by_puzzle.setdefault(key, [])
-            for candidate in candidates:
-                if keep_best(best, candidate):
-                    self._beyond_spares.add(key)
+        self._beyond_spares |= merge_best(self.by_puzzle, found.best)
 
     @property
     def torn(self) -> int:

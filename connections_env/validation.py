@@ -5,15 +5,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from connections_env.examples import GoodRow
+from connections_env.examples import GoodRow, count_row
 from connections_env.game import GameState
 from connections_env.heldout import HeldOut
 from connections_env.parsing import Asked, Reply, canonical, control_token, read_guess, read_themes, reasoning_of
 from connections_env.play import Job, make_rollout, replay_replies
 from connections_env.puzzles import Puzzle
 from connections_env.quality import facts_of, rejection
-from connections_env.records import GuessRow, Message, Rollout
-from connections_env.tokens import Counts, Limits, Tokenizer, count_game
+from connections_env.records import GuessRow, Message
+from connections_env.tokens import Limits, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def problems(row: GoodRow, need: Requirements) -> list[str]:
         found.append("simulated: not played by a model, and other rows are; --allow-simulated takes both")
     if (puzzle := row.puzzle) is None:
         return [*found, "no board: its board cannot be played"]
-    over = need.limits.over(tokens_of(row, need.tokenizer), len(puzzle.items))
+    over = need.limits.over(count_row(row, need.tokenizer), len(puzzle.items))
     return [
         *found,
         *message_problems(row, need.tokenizer),
@@ -136,14 +136,6 @@ def reply_problem(reply: Reply, state: GameState) -> str | None:
     if not reasoning:
         return "empty reasoning: nothing in the think block"
     return None if reply.content == canonical(reasoning, words, asked) else f"not canonical: the {asked} or its layout"
-
-
-def tokens_of(row: Rollout, tokenizer: Tokenizer) -> Counts:
-    return count_game(exported(row.prompt), exported(row.completion), tokenizer)
-
-
-def exported(messages: Iterable[Message]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]
 
 
 def _contents(messages: Iterable[Message]) -> list[str]:

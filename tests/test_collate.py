@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import collate
 from collate import read_good
 from connections_env.dataset import SftRow
-from connections_env.examples import JobRow, Place, canonical_row
+from connections_env.examples import JobRow, Place, canonical_row, exported
 from connections_env.game import GameState
 from connections_env.heldout import HeldOut
 from connections_env.parsing import Reply
@@ -24,7 +24,7 @@ from connections_env.rewards import reward
 from connections_env.rulesets import NYT, PUZZGRID
 from connections_env.sources import load_puzzles, other_splits
 from connections_env.tokens import Limits, load_tokenizer
-from connections_env.validation import Requirements, exported, problems, reply_problem
+from connections_env.validation import Requirements, problems, reply_problem
 from tests.boards import BOARDS, PLAIN, TRICKY
 from tests.rollouts import (
     REASONING,
