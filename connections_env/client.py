@@ -82,13 +82,15 @@ class Client:
     async def send(self, body: dict[str, Any], request_id: str) -> Answer | Failure:
         """Posts one chat-completions body. Raises nothing but what is a bug."""
         import httpx2
+        import msgspec
         import openai
 
+        encoded = msgspec.json.encode(body)
         try:
             async with asyncio.timeout(self._timeout):
                 response = await self._opened().post(
                     self._url,
-                    body=body,
+                    content=encoded,
                     # What the client makes of a body costs more than all the rest of a request, and validates nothing.
                     cast_to=httpx2.Response,
                     # The header by which OpenAI lets a client name its own requests.

@@ -164,7 +164,7 @@ class Endpoint:
                 self._last_answer = time.monotonic()
                 self._given_up.clear()
                 self._width.widen()
-                return replace(got, usage=got.usage.model_copy(update={"requests": attempts}))
+                return got if attempts == 1 else replace(got, usage=got.usage.model_copy(update={"requests": attempts}))
             self.failed_attempts += 1
             if not got.may_pass:
                 self._refuse(got, resumed=any(message["role"] == "assistant" for message in messages))

@@ -65,7 +65,8 @@ def variable_name(text: str) -> str:
 def json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-        json.dumps(value, allow_nan=False)  # what cannot be sent: NaN and numbers too large
+        # What cannot be sent: NaN, numbers too large, halves of characters.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
     if not isinstance(value, dict):

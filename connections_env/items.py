@@ -70,6 +70,9 @@ def _readings(text: str, spans: list[tuple[int, int]], puzzle: Puzzle) -> list[t
 
     Of each number of items a few readings are kept, so that neither their count nor the time can explode.
     """
+    if puzzle.longest_run == 1:  # as on nearly all boards: there is nothing to join
+        items = [item for start, end in spans if (item := _item(text[start:end], puzzle))]
+        return [tuple(items)] if items and len(items) == len(spans) else []
     ways: list[dict[int, list[tuple[str, ...]]]] = [{} for _ in spans] + [{0: [()]}]
     for i in reversed(range(len(spans))):
         for run in range(1, min(puzzle.longest_run, len(spans) - i) + 1):

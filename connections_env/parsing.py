@@ -24,6 +24,7 @@ _CONTROL_TOKEN = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</?s>|<(?:start|end)_of_turn>|\[/?INST\]|</?tool_(?:call|response)>"
     r"|[\x00-\x08\x0e-\x1f\x7f]"
 )
+_CONTROL_START = re.compile(r"[<\[\x00-\x08\x0e-\x1f\x7f]")  # found ten times faster than what it may begin
 _WORD = re.compile(r"\w")  # a dash or a zero-width space is no reasoning
 _EMPTY = re.compile(r"[\s\[\],，、;；|]*")  # an answer of nothing but these is talk about the format
 _CUT_OFF = frozenset({"length", "max_tokens", "content_filter", "insufficient_system_resource", "abort"})
@@ -133,7 +134,8 @@ def _without_begun_tags(text: str) -> str:
 
 def control_token(text: str) -> str | None:
     """The first thing in a text that would steer a chat template or a tokenizer, or None."""
-    found = _CONTROL_TOKEN.search(text)
+    begun = _CONTROL_START.search(text)
+    found = begun and _CONTROL_TOKEN.search(text, begun.start())
     return found and found[0]
 
 

@@ -76,7 +76,13 @@ class Usage(_Row):
     requests: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
+        return Usage(
+            input=self.input + other.input,
+            output=self.output + other.output,
+            cached=self.cached + other.cached,
+            reasoning=self.reasoning + other.reasoning,
+            requests=self.requests + other.requests,
+        )
 
     def __sub__(self, other: "Usage") -> "Usage":
         return Usage(**{name: getattr(self, name) - getattr(other, name) for name in Usage.model_fields})

@@ -332,6 +332,7 @@ BAD_FLAGS: list[tuple[str, ...]] = [
     ("-S", '{"n": 2}'),
     ("-S", '{"temperature": NaN}'),
     ("-S", '{"temperature": 1e999}'),
+    ("-S", '{"stop": "\\ud800"}'),
     ("-S", '{"a": {"b": [-Infinity]}}'),
     ("--max-cost", "-1"),
     ("--max-cost", "nan"),

@@ -26,7 +26,7 @@ from tests.benchmarks.server import served
 from tests.rollouts import board, puzzle_file
 
 TURNS = 4  # replies of a game that is won on a board of five groups
-FLAT = 3  # the second run plays so many times as many games, to see whether memory grows
+MOST_PUZZLES = 1024  # more games than these are second tries
 
 
 @dataclass
@@ -85,7 +85,7 @@ async def bare(url: str, messages: list[dict[str, str]], requests: int, width: i
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--games", type=int, default=2000)
+    parser.add_argument("--games", type=int, default=4096)
     parser.add_argument("--latency", type=float, default=0.2, help="seconds (0.2)")
     parser.add_argument("--characters", type=int, default=1600, help="of reasoning in each reply (1600)")
     parser.add_argument("-c", "--max-concurrent", type=int, default=256)
@@ -97,9 +97,9 @@ def main(argv: list[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory() as name:
         folder, games = Path(name) / "results", args.games
-        puzzles = puzzle_file(Path(name) / "puzzles.jsonl", [board(n, groups=5) for n in range(min(games, 1000))])
-        tries = -(-games // 1000)
-        games = tries * min(games, 1000)
+        tries = -(-games // MOST_PUZZLES)
+        boards = [board(n, groups=5) for n in range(games // tries)]
+        puzzles, games = puzzle_file(Path(name) / "puzzles.jsonl", boards), tries * len(boards)
         limit = games * TURNS * args.latency / args.max_concurrent
         with served(puzzles, args.latency, args.characters) as url:
             play(folder, puzzles, url, len(puzzles.read_text().splitlines()), args.max_concurrent, 1)  # warm
