@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from connections_env.items import encodable
+from connections_env.items import text_of
 from connections_env.parsing import Reply
 from connections_env.play import Answer, estimated_tokens
 from connections_env.prompts import Message
@@ -46,22 +46,15 @@ def read_completion(completion: Any, messages: list[Message]) -> Answer:
     """
     choice = completion["choices"][0]
     message = choice["message"]
-    content = _text(message.get("content"))
-    reasoning = _text(message.get("reasoning_content") or message.get("reasoning"))
+    content = text_of(message.get("content"))
+    reasoning = text_of(message.get("reasoning_content") or message.get("reasoning"))
     usage = read_usage(completion)
     if usage is None:  # budgets must hold all the same
         asked = sum(estimated_tokens(message["content"]) for message in messages)
         usage = Usage(input=asked, output=estimated_tokens(reasoning + content), requests=1)
-    finish = _text(choice.get("finish_reason")) or None
+    finish = text_of(choice.get("finish_reason")) or None
     simulated = completion.get("system_fingerprint") == SIMULATED
     return Answer(Reply(content, reasoning, finish, usage.output), usage, simulated)
-
-
-def _text(value: Any) -> str:
-    """Content as text; a list of parts is joined. What UTF-8 cannot carry (lone surrogates) is replaced."""
-    if isinstance(value, list):
-        value = "".join(part.get("text") or "" for part in value if isinstance(part, dict))
-    return encodable(value) if isinstance(value, str) else ""
 
 
 def read_usage(completion: Any) -> Usage | None:

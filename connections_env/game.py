@@ -9,9 +9,9 @@ group, which the game completes itself.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from connections_env.puzzles import Puzzle, normalise
 from connections_env.rulesets import Ruleset
@@ -29,16 +29,14 @@ Reason = Literal[
 WON = frozenset({"all_categories_found", "theme_guessing_complete"})
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
+class Guess(NamedTuple):
     """What a reply guessed: words as written, or why no single guess could be read."""
 
     words: tuple[str, ...] = ()
     problem: Literal["no_guess", "several_guesses"] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """A guess with the game's verdict. Words on the board are spelled as there; `category_idx` is the found group's."""
 
     words: tuple[str, ...]
@@ -54,11 +52,21 @@ class GameState:
     turns: tuple[Turn, ...] = ()
     themes: tuple[str, ...] | None = None
     """The player's naming of the themes, in the order the groups were found; None until given."""
+    # Derived from the turns when a state is made, since every verdict asks for them several times.
+    found: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """Indices of the found groups, in the order found."""
+    mistakes: int = field(init=False, repr=False, compare=False)
 
-    @cached_property
-    def found(self) -> tuple[int, ...]:
-        """Indices of the found groups, in the order found."""
-        return tuple(turn.category_idx for turn in self.turns if turn.category_idx is not None)
+    def __post_init__(self) -> None:
+        mistakes, to_find, found = 0, len(self.puzzle.groups), list[int]()
+        for _, status, category_idx, _ in self.turns:
+            if category_idx is not None:
+                found.append(category_idx)
+                to_find -= 1
+            elif status != "invalid":
+                mistakes += is_mistake(self.ruleset, to_find)
+        object.__setattr__(self, "found", tuple(found))
+        object.__setattr__(self, "mistakes", mistakes)
 
     @cached_property
     def remaining(self) -> tuple[str, ...]:
@@ -66,27 +74,21 @@ class GameState:
         group_of, found = self.puzzle.group_of, set(self.found)
         return tuple(item for item in self.puzzle.items if group_of[item] not in found)
 
-    @cached_property
-    def mistakes(self) -> int:
-        count, to_find = 0, len(self.puzzle.groups)
-        for turn in self.turns:
-            if turn.category_idx is not None:
-                to_find -= 1
-            elif turn.status != "invalid" and is_mistake(self.ruleset, to_find):
-                count += 1
-        return count
+    @property
+    def all_found(self) -> bool:
+        return len(self.found) == len(self.puzzle.groups)
 
     @property
     def asks_themes(self) -> bool:
         """Is the next reply to name the themes?"""
-        return self.ruleset.asks_themes and self.themes is None and not self.remaining
+        return self.ruleset.asks_themes and self.themes is None and self.all_found
 
     @property
     def complete_reason(self) -> str | None:
         """Why the game is over by its own rules, or None while it goes on."""
         if self.themes is not None:
             return "theme_guessing_complete"
-        if not self.remaining:
+        if len(self.found) == len(self.puzzle.groups):
             return None if self.ruleset.asks_themes else "all_categories_found"
         return "max_mistakes" if self.mistakes >= self.ruleset.mistakes_allowed else None
 
@@ -102,33 +104,30 @@ def is_mistake(ruleset: Ruleset, to_find: int) -> bool:
 
 def judge(state: GameState, guess: Guess) -> Turn:
     """The verdict on a guess. Reasons are tried in the order of `Reason`, so that each guess has exactly one."""
-    puzzle = state.puzzle
-    words = tuple(puzzle.by_plain.get(normalise(word), word) for word in guess.words)
+    puzzle, words = state.puzzle, guess.words
+    groups = [puzzle.group_of.get(word) for word in words]
+    if None in groups:  # not, or not all, spelled as on the board
+        words = tuple([puzzle.by_plain.get(normalise(word), word) for word in words])
+        groups = [puzzle.group_of.get(word) for word in words]
     if guess.problem is not None:
         return Turn(words, "invalid", reason=guess.problem)
     if not words:
         return Turn(words, "invalid", reason="no_guess")
     if len(words) != puzzle.group_size:
         return Turn(words, "invalid", reason="wrong_count")
-    if any(word not in puzzle.group_of for word in words):
+    if None in groups:
         return Turn(words, "invalid", reason="not_on_board")
-    if any(puzzle.group_of[word] in state.found for word in words):
+    if not (meant := set(groups)).isdisjoint(state.found):
         return Turn(words, "invalid", reason="already_found")
-    chosen = frozenset(words)
+    chosen = set(words)
     if len(chosen) < len(words):
         return Turn(words, "invalid", reason="repeated_item")
-    if any(turn.status != "invalid" and chosen == frozenset(turn.words) for turn in state.turns):
+    if len(meant) == 1:
+        return Turn(words, "correct", category_idx=groups[0])
+    if chosen in [set(turn.words) for turn in state.turns if turn.status in ("one_away", "incorrect")]:
         return Turn(words, "invalid", reason="already_guessed")
-    closest, hits = _closest_group(puzzle, words)
-    if hits == puzzle.group_size:
-        return Turn(words, "correct", category_idx=closest)
-    return Turn(words, "one_away" if hits == puzzle.group_size - 1 else "incorrect")
-
-
-def _closest_group(puzzle: Puzzle, words: tuple[str, ...]) -> tuple[int, int]:
-    """Index of the group most of the words belong to, and how many of them do."""
-    indices = [puzzle.group_of[word] for word in words]
-    return max(((index, indices.count(index)) for index in indices), key=lambda pair: pair[1])
+    one_away = max(map(groups.count, groups)) == puzzle.group_size - 1
+    return Turn(words, "one_away" if one_away else "incorrect")
 
 
 def groups_one_away(state: GameState) -> frozenset[int]:
@@ -146,10 +145,10 @@ def play(state: GameState, guess: Guess) -> GameState:
     """The state after a guess, the last group completed by the game itself. ValueError when the game is over."""
     if state.complete_reason is not None or state.asks_themes:
         raise ValueError("no guess is due: all groups are found or the game is over")
-    after = replace(state, turns=(*state.turns, judge(state, guess)))
-    left = [i for i in range(len(state.puzzle.groups)) if i not in after.found]
-    if after.turns[-1].status == "correct" and len(left) == 1:
-        after = replace(after, turns=(*after.turns, Turn(after.remaining, "auto", category_idx=left[0])))
+    after = GameState(state.puzzle, state.ruleset, (*state.turns, judge(state, guess)))
+    if after.turns[-1].status == "correct" and len(after.found) == len(state.puzzle.groups) - 1:
+        last = state.puzzle.group_of[after.remaining[0]]
+        after = GameState(state.puzzle, state.ruleset, (*after.turns, Turn(after.remaining, "auto", category_idx=last)))
     return after
 
 

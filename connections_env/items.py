@@ -24,11 +24,13 @@ _MOST_READINGS = 4  # kept of one number of items; two that differ are enough to
 
 def read_items(text: str, puzzle: Puzzle) -> Guess:
     """Cuts the inside of a guess tag into items, spelled as on the board where they are on it."""
+    words = [piece.strip() for piece in text.split(",")]
+    if puzzle.longest_run == 1 and len(words) <= len(puzzle.items) and puzzle.group_of.keys() >= set(words):
+        return Guess(tuple(words))  # as by far the most are written; all below would come to the same
     for inside in _insides(text):
-        spans = _chunks(inside)
-        if len(spans) > len(puzzle.items) * puzzle.longest_run:
-            continue  # more pieces than the board has, however they are joined
-        readings = _readings(inside, spans, puzzle)
+        readings = _readings(inside, puzzle)
+        if len(readings) == 1:
+            return Guess(readings[0])
         fitting = {frozenset(words): words for words in readings if len(words) == len(set(words)) == puzzle.group_size}
         if len(fitting) > 1:
             return Guess(problem="several_guesses")
@@ -65,14 +67,18 @@ def _chunks(text: str) -> list[tuple[int, int]]:
     return [(start, end) for start, end in spans if text[start:end].strip()]
 
 
-def _readings(text: str, spans: list[tuple[int, int]], puzzle: Puzzle) -> list[tuple[str, ...]]:
+def _readings(text: str, puzzle: Puzzle) -> list[tuple[str, ...]]:
     """The ways of joining neighbouring chunks so that all of them are items: an item may itself hold separators.
 
     Of each number of items a few readings are kept, so that neither their count nor the time can explode.
     """
     if puzzle.longest_run == 1:  # as on nearly all boards: there is nothing to join
-        items = [item for start, end in spans if (item := _item(text[start:end], puzzle))]
-        return [tuple(items)] if items and len(items) == len(spans) else []
+        pieces = [piece for piece in SEPARATOR.split(text) if piece.strip()]
+        items = [item for piece in pieces[: len(puzzle.items) + 1] if (item := _item(piece, puzzle))]
+        return [tuple(items)] if items and len(items) == len(pieces) <= len(puzzle.items) else []
+    spans = _chunks(text)
+    if len(spans) > len(puzzle.items) * puzzle.longest_run:
+        return []  # more pieces than the board has, however they are joined
     ways: list[dict[int, list[tuple[str, ...]]]] = [{} for _ in spans] + [{0: [()]}]
     for i in reversed(range(len(spans))):
         for run in range(1, min(puzzle.longest_run, len(spans) - i) + 1):
@@ -109,13 +115,23 @@ def _is_quoted(piece: str) -> bool:
 
 def encodable(text: str) -> str:
     """Text without what UTF-8 cannot carry: JSON escapes can stand for half a character."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def text_of(value: object) -> str:
+    """The content of a message as text; a list of parts is joined. What UTF-8 cannot carry is replaced."""
+    if isinstance(value, list):
+        value = "".join(part.get("text") or "" for part in value if isinstance(part, dict))
+    return encodable(value) if value and isinstance(value, str) else ""
 
 
 def _item(piece: str, puzzle: Puzzle) -> str | None:
     """The board's item that a piece of text names, or None."""
     if len(piece) > 64 + 6 * puzzle.longest_item:  # six: JSON may write an apostrophe as `\u2019`
         return None
+    piece = piece.strip()
+    if piece[:1] != "`" and (item := puzzle.by_plain.get(normalise(piece))):  # nearly all
+        return item
     for spelling in spellings(piece):
         plain = normalise(spelling)
         if item := puzzle.by_plain.get(plain) or puzzle.by_squashed.get(squash(plain)):

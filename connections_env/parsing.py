@@ -7,8 +7,7 @@ guess. All of it runs in time linear in the length of the reply.
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from connections_env.game import Guess
 from connections_env.items import encodable, item_list, read_items, spellings
@@ -18,20 +17,21 @@ Asked = Literal["guess", "themes"]
 
 _TAG = re.compile(r"<\s{0,8}(/?)\s{0,8}(think|thinking|guess|themes)\s{0,8}>", re.IGNORECASE)
 _BEGUN_TAG = re.compile(r"<\s*/?\s*(?:think|thinking|guess|themes)?\s*\Z", re.IGNORECASE)
+_OPENS, _CLOSES = "<guess>", "</guess>"
 _LONGEST_BEGUN_TAG = 32  # characters of it looked at, so that cutting many stays linear
-# What templates steer by, tool tags included (single tokens of Qwen3), and characters no text has.
-_CONTROL_TOKEN = re.compile(
-    r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</?s>|<(?:start|end)_of_turn>|\[/?INST\]|</?tool_(?:call|response)>"
-    r"|[\x00-\x08\x0e-\x1f\x7f]"
-)
-_CONTROL_START = re.compile(r"[<\[\x00-\x08\x0e-\x1f\x7f]")  # found ten times faster than what it may begin
+# What templates steer by, tool tags included (single tokens of Qwen3), by how it begins, and characters no text has.
+# Looked for one by one, since a single character is found many times faster than any of several.
+_CONTROL_TOKENS = {
+    "<": re.compile(r"<(?:\|[^|<>\s]{1,40}\||｜[^｜<>]{1,40}｜|/?s|(?:start|end)_of_turn|/?tool_(?:call|response))>"),
+    "[": re.compile(r"\[/?INST\]"),
+}
+_CONTROL_CHARACTERS = [chr(code) for code in (*range(0x00, 0x09), *range(0x0E, 0x20), 0x7F)]
 _WORD = re.compile(r"\w")  # a dash or a zero-width space is no reasoning
 _EMPTY = re.compile(r"[\s\[\],，、;；|]*")  # an answer of nothing but these is talk about the format
 _CUT_OFF = frozenset({"length", "max_tokens", "content_filter", "insufficient_system_resource", "abort"})
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One reply of the player. `reasoning` came beside `content`; `tokens` is the endpoint's count for both."""
 
     content: str
@@ -40,51 +40,65 @@ class Reply:
     tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    kind: Literal["thought", "said", "answer"]
-    text: str
+def _dissect(content: str, asked: Asked) -> tuple[list[str], list[str]]:
+    """A reply cut at its tags: the texts before its first answer, and its different answers.
+
+    An answer is the inside of a complete tag pair outside of any think block; an empty one is talk about the format.
+    """
+    if asked == "guess" and (plain := plain_guess(content)):
+        start, end = plain
+        if not _EMPTY.fullmatch(content, start + len(_OPENS), end):
+            return [content[:start]], [content[start + len(_OPENS) : end].strip()]
+    texts: list[str] = []
+    answers: list[str] = []
+    for is_answer, text in _pieces(content, asked):
+        if is_answer and not _EMPTY.fullmatch(text):
+            answers.append(text.strip())
+        elif not answers:
+            texts.append(text)
+    return texts, list(dict.fromkeys(answers))
 
 
-def _dissect(content: str, asked: Asked) -> list[_Piece]:
-    """Cuts a reply at its tags. An answer is the inside of a complete tag pair outside of any think block."""
-    pieces: list[_Piece] = []
+def plain_guess(content: str) -> tuple[int, int] | None:
+    """Where the guess tags of a reply begin that holds no other tag, as most replies do; else None.
+
+    Finding single characters is so much faster than searching for tags that it pays to look for this first.
+    """
+    start = content.find("<")
+    end = content.find("<", start + 1)
+    if content.startswith(_OPENS, start) and content.startswith(_CLOSES, end) and content.find("<", end + 1) < 0:
+        return start, end
+    return None
+
+
+def _pieces(content: str, asked: Asked) -> list[tuple[bool, str]]:
+    """What lies between the tags of a reply, and whether it is the inside of an answer's tags."""
+    pieces: list[tuple[bool, str]] = []
     start, thinking, seen_think, opened = 0, False, False, False
-
-    def cut(kind: Literal["thought", "said", "answer"], end: int) -> None:
-        pieces.append(_Piece("thought" if thinking else kind, content[start:end]))
-
     for tag in _TAG.finditer(content):
         closing, name = bool(tag[1]), tag[2].lower()
+        text, start, is_answer = content[start : tag.start()], tag.end(), False
         if name.startswith("think"):
-            cut("said", tag.start())
             if closing and not seen_think:
                 # Chat templates of reasoning models open the block in the prompt: all so far was thinking.
-                pieces = [_Piece("thought", piece.text) for piece in pieces]
+                pieces = [(False, earlier) for _, earlier in pieces]
             thinking, seen_think, opened = not closing, True, False
         elif name == asked and not thinking:
-            cut("answer" if closing and opened else "said", tag.start())
-            opened = not closing
-        else:
-            cut("said", tag.start())
-        start = tag.end()
-    cut("said", len(content))
-    return pieces
-
-
-def _answers(pieces: Iterable[_Piece]) -> list[str]:
-    """The different answers of a reply, in order; empty ones are none."""
-    return list(dict.fromkeys(piece.text.strip() for piece in pieces if _is_answer(piece)))
-
-
-def _is_answer(piece: _Piece) -> bool:
-    return piece.kind == "answer" and not _EMPTY.fullmatch(piece.text)
+            is_answer, opened = closing and opened, not closing
+        pieces.append((is_answer, text))
+    return [*pieces, (False, content[start:])]
 
 
 def read_guess(content: str, puzzle: Puzzle) -> Guess:
     """The one guess of a reply; the same guess written twice is one, two different ones are a problem."""
+    return _guess_of(_dissect(content, "guess")[1], puzzle)
+
+
+def _guess_of(answers: list[str], puzzle: Puzzle) -> Guess:
+    if len(answers) == 1:  # by far the most replies
+        return read_items(answers[0], puzzle)
     guesses: dict[tuple[str, ...], Guess] = {}
-    for text in _answers(_dissect(content, "guess")):
+    for text in answers:
         guess = read_items(text, puzzle)
         guesses.setdefault(tuple(sorted(map(normalise, guess.words))), guess)
         if len(guesses) > 1:
@@ -94,7 +108,7 @@ def read_guess(content: str, puzzle: Puzzle) -> Guess:
 
 def read_themes(content: str) -> tuple[str, ...]:
     """The themes a reply names, in its order; empty where it holds no single complete `<themes>` tag."""
-    answers = _answers(_dissect(content, "themes"))
+    _, answers = _dissect(content, "themes")
     if len(answers) != 1:
         return ()
     answer = answers[0]
@@ -113,13 +127,14 @@ def read_themes(content: str) -> tuple[str, ...]:
 
 def reasoning_of(reply: Reply, asked: Asked = "guess") -> str:
     """`reasoning_content`, a blank line, and what `content` says before its answer, all think tags taken off."""
-    texts = _TAG.split(reply.reasoning)[::3]  # the pattern has two groups: every third part is text
-    for piece in _dissect(reply.content, asked):
-        if _is_answer(piece):
-            break
-        texts.append(piece.text)
+    texts = [*_untagged(reply.reasoning), *_dissect(reply.content, asked)[0]]
     texts = [text.strip() for text in texts if _WORD.search(text)]
     return "\n\n".join([*filter(None, map(_without_begun_tags, texts[:-1])), *texts[-1:]])
+
+
+def _untagged(reasoning: str) -> list[str]:
+    """The texts between the tags of what came beside the content."""
+    return _TAG.split(reasoning)[::3] if reasoning else []  # the pattern has two groups: every third part is text
 
 
 def _without_begun_tags(text: str) -> str:
@@ -133,29 +148,39 @@ def _without_begun_tags(text: str) -> str:
 
 
 def control_token(text: str) -> str | None:
-    """The first thing in a text that would steer a chat template or a tokenizer, or None."""
-    begun = _CONTROL_START.search(text)
-    found = begun and _CONTROL_TOKEN.search(text, begun.start())
-    return found and found[0]
+    """A thing in a text that would steer a chat template or a tokenizer, or None."""
+    for begins, pattern in _CONTROL_TOKENS.items():
+        if (start := text.find(begins)) >= 0 and (found := pattern.search(text, start)):
+            return found[0]
+    found_characters = [character for character in _CONTROL_CHARACTERS if character in text]
+    return found_characters[0] if found_characters else None
+
+
+def read_reply(reply: Reply, puzzle: Puzzle) -> tuple[Guess, str | None]:
+    """The guess of a reply, and why the reply may not enter training data (None if it may), read in one go."""
+    said, answers = _dissect(reply.content, "guess")
+    guess = _guess_of(answers, puzzle)
+    return guess, _unfit(reply, said, guess.problem or (None if guess.words else "no_guess"))
 
 
 def unfit_reason(reply: Reply, puzzle: Puzzle, asked: Asked = "guess") -> str | None:
     """Why a reply may not enter training data, or None if it is fit."""
-    return unfit_by_form(reply, asked, read_guess(reply.content, puzzle).problem if asked == "guess" else None)
+    return read_reply(reply, puzzle)[1] if asked == "guess" else unfit_by_form(reply, asked, None)
 
 
 def unfit_by_form(reply: Reply, asked: Asked, problem: str | None) -> str | None:
     """The same where the guess has been read already; `problem` is why it is none."""
+    if asked == "themes" and not read_themes(reply.content):
+        problem = "no_themes"
+    return _unfit(reply, _dissect(reply.content, asked)[0], problem)
+
+
+def _unfit(reply: Reply, said: list[str], problem: str | None) -> str | None:
     if reply.finish_reason in _CUT_OFF:
         return "cut_off"
-    if control_token(reply.content) or control_token(reply.reasoning):
+    if control_token(reply.content) or (reply.reasoning and control_token(reply.reasoning)):
         return "control_tokens"
-    if asked == "themes":
-        if not read_themes(reply.content):
-            return "no_themes"
-    elif problem:
-        return problem
-    return None if reasoning_of(reply, asked) else "no_reasoning"
+    return problem or (None if any(map(_WORD.search, [*said, *_untagged(reply.reasoning)])) else "no_reasoning")
 
 
 def canonical(reasoning: str, words: Iterable[str], asked: Asked = "guess") -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from connections_env import prompts
 from connections_env.game import WON, GameState, name_themes, observe, play
-from connections_env.parsing import Reply, read_guess, read_themes, unfit_by_form
+from connections_env.parsing import Reply, read_guess, read_reply, read_themes, unfit_by_form
 from connections_env.prompts import Message
 from connections_env.puzzles import Puzzle
 from connections_env.records import Message as MessageRow
@@ -79,6 +79,25 @@ def replay_replies(puzzle: Puzzle, ruleset: Ruleset, replies: Sequence[Reply]) -
     return states
 
 
+def replay_judged(
+    puzzle: Puzzle, ruleset: Ruleset, replies: Sequence[Reply]
+) -> tuple[list[GameState], list[str | None]]:
+    """What `replay_replies` and `unfit_replies` give, each reply read once."""
+    states, unfit = [GameState(puzzle, ruleset)], list[str | None]()
+    for reply in replies:
+        state = states[-1]
+        if state.complete_reason is not None:
+            break
+        if state.asks_themes:
+            states.append(name_themes(state, read_themes(reply.content)))
+            unfit.append(unfit_by_form(reply, "themes", None))
+        else:
+            guess, why = read_reply(reply, puzzle)
+            states.append(play(state, guess))
+            unfit.append(why)
+    return states, unfit
+
+
 def estimated_tokens(text: str) -> int:
     return -(-len(text) // CHARACTERS_PER_TOKEN)
 
@@ -102,7 +121,7 @@ def replay_rollout(rollout: Rollout) -> tuple[Puzzle, list[GameState]]:
     puzzle, replies = rollout.puzzle, rollout.replies
     if puzzle is None:
         raise Disagrees("its board cannot be played")
-    states = replay_replies(puzzle, rollout.ruleset, replies)
+    states, unfit = replay_judged(puzzle, rollout.ruleset, replies)
     if len(states) != len(replies) + 1:
         raise Disagrees("it has replies after the end of the game")
     outcome = outcome_of(states[-1])
@@ -110,7 +129,7 @@ def replay_rollout(rollout: Rollout) -> tuple[Puzzle, list[GameState]]:
         raise Disagrees("the guess history is not what its replies give on its board")
     if outcome["themes"] != rollout.themes:
         raise Disagrees("the themes are not those its replies name")
-    if unfit_replies(states, replies) != rollout.reply_unfit:
+    if unfit != rollout.reply_unfit:
         raise Disagrees("not the same replies are fit for training as recorded")
     if not abs(outcome["reward"] - rollout.reward) < 1e-6:  # written so that NaN fails
         raise Disagrees(f"its reward is {outcome['reward']:g}, recorded as {rollout.reward:g}")
@@ -218,7 +237,7 @@ def make_rollout(
         completion=rows[2:],
         info=info_of(job.puzzle, job.ruleset),
         complete_reason=complete_reason,
-        reply_tokens=[_tokens(reply) for reply in replies],
+        reply_tokens=[tokens_of(reply) for reply in replies],
         reply_finish=[reply.finish_reason for reply in replies],
         reply_unfit=unfit_replies(states, replies),
         resumed_from=job.resumed_from,
@@ -228,5 +247,6 @@ def make_rollout(
     )
 
 
-def _tokens(reply: Reply) -> int:
+def tokens_of(reply: Reply) -> int:
+    """Tokens of a reply as its endpoint counted them, else estimated."""
     return reply.tokens if reply.tokens is not None else estimated_tokens(reply.reasoning + reply.content)

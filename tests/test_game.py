@@ -1,7 +1,6 @@
 """The rules: verdicts, mistakes, endings, themes, and that a history always replays to the same state."""
 
 from collections import Counter
-from dataclasses import FrozenInstanceError
 from itertools import combinations
 
 import pytest
@@ -327,10 +326,10 @@ def test_a_state_is_left_as_it_was_by_play(data):
 def test_states_turns_puzzles_and_rulesets_cannot_be_assigned_to():
     state = after(TOOLS)
     for value, name in [(state, "turns"), (last(state), "status"), (PLAIN, "items"), (PLAIN.groups[0], "theme")]:
-        with pytest.raises(FrozenInstanceError):
+        with pytest.raises(AttributeError):
             setattr(value, name, None)
     for value, name in [(NYT, "mistakes_allowed"), (Guess(), "words"), (observe(state), "remaining")]:
-        with pytest.raises(FrozenInstanceError):
+        with pytest.raises(AttributeError):
             setattr(value, name, None)
 
 
