@@ -22,7 +22,7 @@ from connections_env.puzzles import Puzzle, board_key
 from connections_env.records import BadRow
 from connections_env.scan import Candidate
 from connections_env.sources import chosen_puzzles
-from connections_env.standings import Standings, fetch, keys_of
+from connections_env.standings import UNUSED, Standings, fetch, keys_of
 from connections_env.steps import check_writable, lines_of, replace_files, write_rows
 from connections_env.tables import distribution_table, reasons_table
 from connections_env.terminal import Reporter, notify
@@ -116,9 +116,11 @@ def run(inputs: list[Path], output_dir: Path, args: argparse.Namespace, keys: se
     standings = Standings(args.ruleset, report=report)
     standings.read(files)
     report.finish()
+    if standings.mixed:
+        notify(standings.account())
     result = sort_out(standings, keys)
-    for name in ("empty", "other ruleset", "unreadable"):
-        result.dropped[name] = standings.counts[name]
+    result.dropped |= {name: standings.counts[name] for name in UNUSED}
+    result.dropped["unreadable"] = standings.unreadable.total()
     result.dropped["torn last line"] = standings.torn
     if result.good or result.bad:
         write_rows({output_dir / GOOD: result.good, output_dir / BAD: result.bad})

@@ -149,17 +149,21 @@ def _resume(one: Known, standings: Standings, args: argparse.Namespace, new_id: 
 def look(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter, *, puzzles_known: bool = True) -> Standings:
     """Reads the folder; one line on stderr for each kind of result in it that does not count."""
     folder = results_folder(args)
-    standings = Standings(args.ruleset, args.truncate, report)
+    standings = Standings(args.ruleset, args.truncate, report, verdicts=args.dry_run and args.verbose)
     standings.read(results_files(folder))
     report.finish()
     counts, where = standings.counts, shown(folder)
     others = len(standings.others(puzzles)) if puzzles_known and not args.all_puzzles else 0
     if others:
         notify(f"{where}: results of {others} other puzzles are left out (--all-puzzles takes them in)")
-    if counts["empty"]:
-        notify(f"{where}: {counts['empty']} empty rollouts, without a single reply, do not count")
-    if counts["other ruleset"]:
-        notify(f"{where}: {counts['other ruleset']} rollouts by other rules than {args.ruleset} do not count")
+    if standings.mixed:
+        notify(f"{where}: {standings.account()}")
+    for line in standings.differences:
+        notify(line)
+    if compared := counts["verdicts that agree"] + counts["verdicts that differ"]:
+        notify(
+            f"{where}: {counts['verdicts that agree']:,} of {compared:,} verdicts of other tools agree with the replay"
+        )
     if counts["simulated"] and not args.offline:
         notify(f"{where}: {counts['simulated']} rollouts are of the simulated player")
     return standings

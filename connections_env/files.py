@@ -28,11 +28,16 @@ def results_number(path: Path) -> int | None:
 
 
 def results_files(folder: Path) -> list[Path]:
-    """The results files of a folder by number; empty where there is no folder. OSError where it cannot be read."""
+    """The results files of a folder; empty where there is no folder. OSError where it cannot be read.
+
+    Those with a number come first, in its order; then others called `results*.jsonl`, and every `results.jsonl` in
+    folders below, where evaluation tools write one for each run.
+    """
     if not folder.exists():
         return []
     numbered = [(number, path) for path in folder.iterdir() if (number := results_number(path)) is not None]
-    return [path for _, path in sorted(numbered) if path.is_file()]
+    named = {*folder.glob("results*.jsonl"), *folder.rglob("results.jsonl")} - {path for _, path in numbered}
+    return [path for path in (*(path for _, path in sorted(numbered)), *sorted(named)) if path.is_file()]
 
 
 def next_number(folder: Path) -> int:

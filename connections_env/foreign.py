@@ -1,23 +1,68 @@
 """Rollouts of other tools brought to our form by replaying their replies on their board.
 
-Read today: records of older pipelines for this game. They have the fields of ours without ids and verdicts on the
-replies; `info` may be a JSON string, and the part of a resumed game that was played earlier may sit in `prompt`.
+Read are records of older pipelines for this game, which have the fields of ours without ids and verdicts on the
+replies, whose `info` may be a JSON string and whose `prompt` may hold what was played of a resumed game before; and the
+`results.jsonl` of verifiers evaluations (github.com/PrimeIntellect-ai/verifiers) of any Connections environment, which
+hold a board and replies and no guess history.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 from connections_env.boards import number, puzzle_from_row, word
 from connections_env.examples import looks_like
-from connections_env.game import WON
-from connections_env.items import encodable
-from connections_env.parsing import Reply
-from connections_env.play import Job, make_rollout, replay_replies
-from connections_env.puzzles import UnplayableBoard
-from connections_env.records import BadRow, GuessRow, Info, ResumedFrom, Rollout, read_row
+from connections_env.files import line_at
+from connections_env.game import WON, GameState
+from connections_env.items import text_of
+from connections_env.parsing import Reply, plain_guess
+from connections_env.play import Job, make_rollout, replay_judged, tokens_of
+from connections_env.puzzles import Puzzle, UnplayableBoard
+from connections_env.quality import Facts
+from connections_env.records import BadRow, GuessRow, Info, ResumedFrom, Rollout, Usage, read_row
+from connections_env.rewards import reward
 from connections_env.rulesets import NYT, PUZZGRID, RULESETS, Ruleset
+
+Origin = Literal["older pipelines", "verifiers"]
+_BOARDS_REMEMBERED = 2048
+_TAG = re.compile(r"<(/?(?:reason|reasoning|answer|guess|think))>", re.IGNORECASE)
+_THOUGHT_FIRST = [[name, f"/{name}", "guess"] for name in ("reason", "reasoning")]
+"""The tags with which a reply begins that thinks in tags of its own and guesses after that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """What another tool's row holds of a game, replayed on ours."""
+
+    puzzle: Puzzle
+    ruleset: Ruleset
+    replies: list[Reply]
+    """All of them, those after the end of our game too."""
+    states: list[GameState]
+    unfit: list[str | None]
+    ended: str
+    """`complete_reason` here; what the row says, where our game is not over."""
+
+    @property
+    def facts(self) -> Facts:
+        end, used = self.states[-1], self.replies[: len(self.unfit)]
+        return Facts(
+            statuses=tuple([turn.status for turn in end.turns if turn.status != "auto"]),
+            unfit=tuple(self.unfit),
+            tokens=tuple(map(tokens_of, used)),
+            complete_reason=self.ended,
+            reward=reward(end),
+            groups=len(self.puzzle.groups),
+            ruleset=self.ruleset,
+        )
 
 
 def rollout_of(data: bytes) -> Rollout:
@@ -26,35 +71,75 @@ def rollout_of(data: bytes) -> Rollout:
     return row if isinstance(row, Rollout) else adopt(row)
 
 
+def rollout_at(path: Path, offset: int) -> Rollout:
+    """The rollout on the line that starts at a byte. Raises `BadRow`, `FutureRow`, OSError."""
+    rollout = rollout_of(line_at(path, offset))
+    return rollout if rollout.model else rollout.model_copy(update={"model": _model_beside(path)})
+
+
+@lru_cache
+def _model_beside(results: Path) -> str:
+    """The model that verifiers names in the `metadata.json` beside its results, or nothing."""
+    with suppress(OSError, ValueError, RecursionError, AttributeError):
+        return word(json.loads((results.parent / "metadata.json").read_text(encoding="utf-8")).get("model"))
+    return ""
+
+
+def origin_of(row: Mapping[str, Any]) -> Origin:
+    """Which kind of tool wrote a row: older pipelines keep a guess history, verifiers does not."""
+    return "older pipelines" if "guess_history" in row else "verifiers"
+
+
 def adopt(row: Mapping[str, Any]) -> Rollout:
     """Our row for another tool's game. Raises `BadRow` where it is no game at all.
 
     A row that names no board keeps its own account of the game and has no replies: it can be counted, not replayed.
     """
-    info = _info(row)
-    messages = [*_messages(row, "prompt"), *_messages(row, "completion")]
-    if not messages and "guess_history" not in row:
-        raise BadRow("neither messages nor a guess_history: not a game")
-    ruleset = _ruleset(row, info)
-    try:
-        puzzle = puzzle_from_row(info, word(info.get("source")), as_shown=True)
-    except UnplayableBoard:
-        return _on_its_word(row, info, ruleset)
-    replies = [_reply(message) for message in messages if message.get("role") == "assistant"]
-    before = sum(message.get("role") == "assistant" for message in _messages(row, "prompt"))
-    states = replay_replies(puzzle, ruleset, replies)
+    game, before = game_of(row), len(_replies(_messages(row, "prompt")))
+    if game is None:
+        return _on_its_word(row)
+    used = row.get("token_usage")
+    spent = used if isinstance(used, dict) else {}
     job = Job(
         rollout_id=_derived_rollout_id(row),
-        puzzle=puzzle,
-        ruleset=ruleset,
+        puzzle=game.puzzle,
+        ruleset=game.ruleset,
         resumed_from=ResumedFrom(rollout_id=None, turns=before) if before else None,
         turns_cut=1 if before else 0,  # how many, those tools did not write down
         example_id=row["example_id"] if isinstance(row.get("example_id"), int) else 0,
     )
-    recorded = word(row.get("complete_reason")) or "interrupted"
+    return make_rollout(
+        job,
+        game.states,
+        game.replies,
+        game.ended,
+        model=word(row.get("model")),
+        usage=Usage(
+            input=int(number(spent.get("input_tokens")) or 0),
+            output=int(number(spent.get("output_tokens")) or 0),
+            requests=len(game.replies) - before if spent else 0,
+        ),
+    )
+
+
+def game_of(row: Mapping[str, Any]) -> Game | None:
+    """The game of a row, None where it names no board that can be played. Raises `BadRow` where it is no game."""
+    info, messages = _info(row), [*_messages(row, "prompt"), *_messages(row, "completion")]
+    if not messages and "guess_history" not in row and not isinstance(row.get("completion"), list):
+        raise BadRow("neither messages nor a guess_history: not a game")
+    board = _board(info)
+    return board and _played(*board, _replies(messages), _named_ruleset(row), row.get("complete_reason"))
+
+
+def _played(
+    puzzle: Puzzle, ruleset: Ruleset | None, replies: list[Reply], other: Ruleset | None, recorded: object
+) -> Game:
+    rules = ruleset or other or (PUZZGRID if recorded == "theme_guessing_complete" else NYT)
+    states, unfit = replay_judged(puzzle, rules, replies)
     # A game that its own tool calls finished and ours does not (a rule that differs) can still go on.
-    unfinished = recorded if recorded not in WON | {"max_mistakes"} else "interrupted"
-    return make_rollout(job, states, replies, states[-1].complete_reason or unfinished, model=word(row.get("model")))
+    said = word(recorded) or "interrupted"
+    unfinished = said if said not in WON | {"max_mistakes"} else "interrupted"
+    return Game(puzzle, rules, replies, states, unfit, states[-1].complete_reason or unfinished)
 
 
 def _info(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,41 +154,74 @@ def _info(row: Mapping[str, Any]) -> dict[str, Any]:
     return info
 
 
+def _board(info: Mapping[str, Any]) -> tuple[Puzzle, Ruleset | None] | None:
+    """The board that was played, in the order shown, and its rules where they are named."""
+    try:
+        puzzle = puzzle_from_row(info, word(info.get("source")), as_shown=True)
+    except UnplayableBoard:
+        return None
+    return puzzle, _named_ruleset(info)
+
+
+def _named_ruleset(fields: Mapping[str, Any]) -> Ruleset | None:
+    return RULESETS.get(str(fields.get("ruleset")))
+
+
 def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     messages = row.get(name)
     return [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
 
 
-def _ruleset(row: Mapping[str, Any], info: Mapping[str, Any]) -> Ruleset:
-    named = RULESETS.get(str(info.get("ruleset") or row.get("ruleset")))
-    return named or (PUZZGRID if row.get("complete_reason") == "theme_guessing_complete" else NYT)
+def _replies(messages: Iterable[Mapping[str, Any]]) -> list[Reply]:
+    return [
+        _reply(message.get("content"), message.get("reasoning_content") or message.get("reasoning"))
+        for message in messages
+        if message.get("role") == "assistant"
+    ]
 
 
-def _reply(message: Mapping[str, Any]) -> Reply:
-    reasoning = message.get("reasoning_content") or message.get("reasoning")
-    return Reply(_text(message.get("content")), _text(reasoning))
+def _reply(content: Any, reasoning: Any) -> Reply:
+    return Reply(in_our_tags(text_of(content)), text_of(reasoning))
 
 
-def _text(value: Any) -> str:
-    return encodable(value) if isinstance(value, str) else ""
+def in_our_tags(content: str) -> str:
+    """A reply in the tags of other environments, in ours, where it is plain what they mean.
+
+    `<reason>` around what comes before the guess is thinking; `<answer>` is the guess where there is no `<guess>`.
+    """
+    if plain_guess(content):
+        return content
+    tags = _TAG.findall(content)
+    names = [tag.lower() for tag in tags]
+    if "answer" in names and "guess" not in names:
+        names = [name.replace("answer", "guess") for name in names]
+    if names[:3] in _THOUGHT_FIRST and "think" not in names:
+        names[:2] = "think", "/think"
+    if names == tags:
+        return content
+    new = iter(names)
+    return _TAG.sub(lambda tag: f"<{next(new)}>", content)
 
 
 def _derived_rollout_id(row: Mapping[str, Any]) -> str:
     """The same row always gets the same id, wherever its file lies."""
-    return "older-" + hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:16]
+    kind = "older" if origin_of(row) == "older pipelines" else "verifiers"
+    return f"{kind}-" + hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _on_its_word(row: Mapping[str, Any], info: Mapping[str, Any], ruleset: Ruleset) -> Rollout:
+def _on_its_word(row: Mapping[str, Any]) -> Rollout:
+    info = _info(row)
     puzzle_id = word(info.get("puzzle_id")) or word(row.get("puzzle_id"))
     if not puzzle_id:
         raise BadRow("names neither a board nor a puzzle_id")
+    ruleset = _named_ruleset(info) or _named_ruleset(row)
     history = row.get("guess_history")
     guesses = [guess for guess in history if isinstance(guess, dict)] if isinstance(history, list) else []
     return Rollout(
         rollout_id=_derived_rollout_id(row),
         prompt=[],
         completion=[],
-        info=Info(puzzle_id=puzzle_id, all_words=[], categories=[], ruleset=ruleset.name),
+        info=Info(puzzle_id=puzzle_id, all_words=[], categories=[], ruleset=(ruleset or NYT).name),
         guess_history=[
             GuessRow(words=[], status=guess["status"], category_idx=None, reason=None)
             for guess in guesses
@@ -115,3 +233,58 @@ def _on_its_word(row: Mapping[str, Any], info: Mapping[str, Any], ruleset: Rules
         reply_finish=[],
         reply_unfit=[],
     )
+
+
+class _Message(msgspec.Struct, gc=False):
+    role: str = ""
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class _Line(msgspec.Struct, gc=False):
+    """The fields of a plain row that a verdict needs; a row that differs in their types is read by `adopt`."""
+
+    info: msgspec.Raw
+    completion: tuple[_Message, ...]
+    prompt: tuple[_Message, ...] = ()
+    complete_reason: str | None = None
+    ruleset: str | None = None
+    guess_history: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    schema_version: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class Judged(NamedTuple):
+    """A row as far as ranking needs it."""
+
+    key: str
+    """Of its board."""
+    facts: Facts
+    origin: Origin
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+def judge_line(data: memoryview | bytes) -> Judged | None:
+    """The same game as `adopt` makes of a line, without making a row; None where the line is not plain enough."""
+    try:
+        line = _decode(data)
+        board = _remembered_board(bytes(line.info))
+    except (msgspec.MsgspecError, UnicodeDecodeError, BadRow):
+        return None
+    if board is None or line.schema_version is not msgspec.UNSET:
+        return None
+    said = [message for message in (*line.prompt, *line.completion) if message.role == "assistant"]
+    if not said:
+        return None
+    replies = [_reply(message.content, message.reasoning_content or message.reasoning) for message in said]
+    game = _played(*board, replies, RULESETS.get(str(line.ruleset)), line.complete_reason)
+    origin: Origin = "verifiers" if line.guess_history is msgspec.UNSET else "older pipelines"
+    return Judged(game.puzzle.key, game.facts, origin)
+
+
+@lru_cache(maxsize=_BOARDS_REMEMBERED)
+def _remembered_board(info: bytes) -> tuple[Puzzle, Ruleset | None] | None:
+    """The board in an `info` as it stands in a line; most lines of a file share theirs with others."""
+    return _board(_info({"info": msgspec.json.decode(info)}))

@@ -4,6 +4,7 @@ Most of a line's bytes are text that nobody looks at; msgspec passes over it thr
 decodes it. Lines that are not ours, or not whole, take the slow way and are replayed.
 """
 
+import re
 from bisect import insort
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -14,17 +15,19 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from connections_env.agreement import difference, recorded
 from connections_env.files import BYTE_ORDER_MARK, lines_in
-from connections_env.foreign import rollout_of
+from connections_env.foreign import adopt, game_of, judge_line, origin_of
 from connections_env.puzzles import board_key
 from connections_env.quality import Facts, Rank, bad_rank, facts_of, good_rank, rejection
-from connections_env.records import BadRow, FutureRow
+from connections_env.records import BadRow, FutureRow, Rollout, read_object, read_row
 from connections_env.rulesets import RULESETS, Ruleset
 from connections_env.truncation import Truncate, kept_turns
 
 # Candidates kept per puzzle. More than one, because a row that disagrees with its replay is passed over; not all,
 # because memory should grow with puzzles and not with rollouts.
 SPARES = 8
+OURS = "this project"
 
 
 class Candidate(NamedTuple):
@@ -112,6 +115,8 @@ class Wanted:
     """Keys of puzzles; None: all."""
     dropped: Collection[tuple[Path, int]] = ()
     """Rows (file and offset) that turned out not to be what they say."""
+    verdicts: bool = False
+    """Are other tools' own verdicts compared with the replay? That takes several times as long."""
 
 
 @dataclass(slots=True)
@@ -127,6 +132,10 @@ class Scan:
     """Keys of the puzzles that have more rollouts than are kept."""
     rows_of: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
+    unreadable: Counter[str] = field(default_factory=Counter)
+    """Lines that are no game, by reason."""
+    differences: list[tuple[int, str]] = field(default_factory=list)
+    """Line, counted from 1 at the start of the stretch, and how another tool's verdict on it differs from ours."""
     problems: list[tuple[int, str]] = field(default_factory=list)
     """Line, counted from 1 at the start of the stretch, and what is wrong with it."""
     torn: bool = False
@@ -140,23 +149,46 @@ def scan(stretch: Stretch, wanted: Wanted) -> Scan:
     found = Scan(stretch.path, stretch.start)
     with stretch.path.open("rb") as file:
         file.seek(stretch.start)
+        take, other = _take_ours, _take_foreign
         for raw in lines_in(file):
             if stretch.end is not None and found.end >= stretch.end:
                 break
-            try:
-                row = _decode(raw)
-                key, ours = _key_of(bytes(row.info.all_words)), row.info.ruleset == wanted.ruleset
-            except msgspec.MsgspecError:
-                key = ""
-            if key:
-                if row.simulated:
-                    found.counts["simulated"] += 1
-                _count(found, wanted, key if ours else None, row.rollout_id, facts_of(row), replayable=True)
-            elif not _take_slowly(found, wanted, bytes(raw)):
-                break
+            if not take(found, wanted, raw):
+                if other(found, wanted, raw):  # files hold rows of one kind, one after the other
+                    take, other = other, take
+                elif not _take_slowly(found, wanted, bytes(raw)):
+                    break
             found.end += len(raw)
             found.lines += 1
     return found
+
+
+def _take_ours(found: Scan, wanted: Wanted, raw: memoryview) -> bool:
+    """Takes in a line that is plainly one of ours; False if it is not."""
+    try:
+        row = _decode(raw)
+        key = _key_of(bytes(row.info.all_words))
+    except msgspec.MsgspecError:
+        return False
+    if key:
+        found.counts[OURS] += 1
+        found.counts["simulated"] += row.simulated
+        ours = row.info.ruleset == wanted.ruleset
+        _count(found, wanted, key if ours else None, row.rollout_id, facts_of(row), replayable=True)
+    return bool(key)
+
+
+def _take_foreign(found: Scan, wanted: Wanted, raw: memoryview) -> bool:
+    """Takes in a line that is plainly another tool's; False if it is not."""
+    game = judge_line(raw)
+    if game is None:
+        return False
+    found.counts[game.origin] += 1
+    if wanted.verdicts:
+        _compare(found, bytes(raw))
+    ours = game.facts.ruleset.name == wanted.ruleset
+    _count(found, wanted, game.key if ours else None, "", game.facts, replayable=True)
+    return True
 
 
 def scan_some(stretches: Sequence[Stretch], wanted: Wanted) -> list[Scan]:
@@ -174,22 +206,41 @@ def _take_slowly(found: Scan, wanted: Wanted, raw: bytes) -> bool:
     if not data.strip():
         return True
     try:
-        rollout = rollout_of(data)
+        row = read_row(data)
+        rollout = row if isinstance(row, Rollout) else adopt(row)
     except BadRow as error:
         found.torn = not raw.endswith(b"\n")
         if not found.torn:
-            found.counts["unreadable"] += 1
+            found.unreadable[re.split(r"[:;]|, got", str(error))[0]] += 1
             found.problems.append((found.lines + 1, f"{error}; skipped"))
         return not found.torn
     except FutureRow as error:
         found.future = True
         found.problems.append((found.lines + 1, str(error)))
         return False
+    facts = facts_of(rollout)
+    found.counts[OURS if isinstance(row, Rollout) else origin_of(row)] += 1
+    if wanted.verdicts and not facts.statuses:
+        found.problems.append((found.lines + 1, "no reply in it; does not count"))
+    elif wanted.verdicts and not isinstance(row, Rollout):
+        _compare(found, data)
     board = bool(rollout.info.all_words)
     key = board_key(rollout.info.all_words) if board else id_key(rollout.info.puzzle_id)
     ours = rollout.info.ruleset == wanted.ruleset
-    _count(found, wanted, key if ours else None, rollout.rollout_id, facts_of(rollout), replayable=board)
+    _count(found, wanted, key if ours else None, rollout.rollout_id, facts, replayable=board)
     return True
+
+
+def _compare(found: Scan, data: bytes) -> None:
+    """Compares what a row of another tool says of its game with the replay."""
+    row = read_object(data)
+    verdict, game = recorded(row), game_of(row)
+    if verdict is None or game is None or not game.replies:
+        return
+    differs = difference(verdict, game)
+    found.counts["verdicts that differ" if differs else "verdicts that agree"] += 1
+    if differs:
+        found.differences.append((found.lines + 1, differs))
 
 
 def _count(found: Scan, wanted: Wanted, key: str | None, rollout_id: str, facts: Facts, *, replayable: bool) -> None:

@@ -12,15 +12,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
-from connections_env.files import line_at
-from connections_env.foreign import rollout_of
+from connections_env.foreign import Origin, rollout_at
 from connections_env.puzzles import Puzzle
 from connections_env.records import FutureRow, Rollout
-from connections_env.scan import Candidate, Scan, Stretch, Wanted, id_key, merge_best, scan, scan_some
+from connections_env.scan import OURS, Candidate, Scan, Stretch, Wanted, id_key, merge_best, scan, scan_some
 from connections_env.truncation import Truncate
 
 PAYS_FROM = 2**25  # bytes to read, from which on more processes are worth starting
+ORIGINS = (OURS, *get_args(Origin))
+UNUSED = ("empty", "other ruleset")
 SHARES = 2  # of the work for each process, since some take longer than others
 
 
@@ -36,14 +38,26 @@ class Standings:
     version, OSError for files that cannot be read.
     """
 
-    def __init__(self, ruleset: str, truncate: Truncate = "last-valid", report: Callable[[str], None] | None = None):
+    def __init__(
+        self,
+        ruleset: str,
+        truncate: Truncate = "last-valid",
+        report: Callable[[str], None] | None = None,
+        *,
+        verdicts: bool = False,
+    ):
         self.ruleset = ruleset
         self.truncate: Truncate = truncate
         self.counts: Counter[str] = Counter()
-        """Rows by what became of them: counted, empty, unreadable, other ruleset; and how many are simulated."""
+        """Rows by who wrote them and by what became of them: counted, empty, other ruleset; how many are simulated."""
+        self.unreadable: Counter[str] = Counter()
+        """Lines that are no game, by reason."""
+        self.differences: list[str] = []
+        """Where other tools' own verdicts differ from the replay; looked for with `verdicts`."""
         self.by_puzzle: dict[str, list[Candidate]] = {}
         self.rows_of: Counter[str] = Counter()
         """Counted rows of each puzzle, those beyond its spares included."""
+        self._verdicts = verdicts
         self._report = report or (lambda line: print(line, file=sys.stderr))
         self._read_to: dict[Path, tuple[int, int]] = {}
         """File -> where to read on, in bytes and lines."""
@@ -54,7 +68,7 @@ class Standings:
     def read(self, files: Iterable[Path]) -> None:
         """Takes in what was added to these files since the last call."""
         new = [Stretch(path, self._read_to.get(path, (0, 0))[0], None) for path in files]
-        for found in scan_all(new, Wanted(self.ruleset, self.truncate)):
+        for found in scan_all(new, Wanted(self.ruleset, self.truncate, verdicts=self._verdicts)):
             self._take(found)
 
     def _take(self, found: Scan) -> None:
@@ -68,6 +82,8 @@ class Standings:
             where = f"{found.path.name}:{lines + found.lines + 1}"
             self._report(f"{where}: torn last line, its writer died or is still writing; skipped")
         self._read_to[found.path] = found.end, lines + found.lines
+        self.differences += [f"{found.path.name}:{lines + number}: {how}" for number, how in found.differences]
+        self.unreadable += found.unreadable
         self.counts += found.counts
         self.rows_of += found.rows_of
         self.counts["counted"] += found.rows_of.total()
@@ -78,6 +94,26 @@ class Standings:
     def torn(self) -> int:
         """Last lines that were cut off when they were read."""
         return len(self._torn)
+
+    @property
+    def mixed(self) -> bool:
+        """Do the files hold anything but rows of this project that count?"""
+        return bool(self.unreadable or self.torn or any(self.counts[kind] for kind in (*ORIGINS[1:], *UNUSED)))
+
+    def account(self) -> str:
+        """Who wrote the rows, and how many of all lines could not be used, with the reasons."""
+        written = [f"{self.counts[who]:,} of {who}" for who in ORIGINS if self.counts[who]]
+        reasons = {
+            "empty": self.counts["empty"],
+            f"by other rules than {self.ruleset}": self.counts["other ruleset"],
+            "torn last line": self.torn,
+            f"unreadable ({'; '.join(f'{why}: {count:,}' for why, count in self.unreadable.items())})": (
+                self.unreadable.total()
+            ),
+        }
+        named = [f"{count:,} {why}" for why, count in reasons.items() if count]
+        unused = f"; {sum(reasons.values()):,} not used: {', '.join(named)}" if named else ""
+        return f"rollouts: {', '.join(written) or 'none'}{unused}"
 
     def others(self, puzzles: Iterable[Puzzle]) -> list[str]:
         """Keys of the puzzles in the files that are not among these."""
@@ -158,4 +194,4 @@ def cut(stretch: Stretch, size: int, most: int) -> Iterator[tuple[Stretch, int]]
 
 def fetch(candidate: Candidate) -> Rollout:
     """The whole row of a candidate."""
-    return rollout_of(line_at(candidate.path, candidate.offset))
+    return rollout_at(candidate.path, candidate.offset)

@@ -12,9 +12,9 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from connections_env.examples import GoodRow, JobRow, Place, RejectedRow, canonical_row, looks_like
-from connections_env.files import line_at, read_lines, shown
+from connections_env.files import read_lines, shown
 from connections_env.flags import UsageError
-from connections_env.foreign import rollout_of
+from connections_env.foreign import rollout_at
 from connections_env.puzzles import board_key
 from connections_env.quality import facts_of, rejection
 from connections_env.records import BadRow, FutureRow, Rollout, first_problem, read_object
@@ -68,7 +68,7 @@ def spare_row(place: Place, key: str, spares: Sequence[Place] = ()) -> GoodRow:
 
     Raises `BadRow`, `FutureRow`, `Disagrees`, OSError.
     """
-    rollout = rollout_of(line_at(Path(place.file), place.offset))
+    rollout = rollout_at(Path(place.file), place.offset)
     if board_key(rollout.info.all_words) != key:
         raise BadRow("a row of another puzzle lies there now")
     if why := rejection(facts_of(rollout)):

@@ -499,7 +499,7 @@ def test_every_line_is_counted_and_the_bad_ones_are_named_by_file_and_line(tmp_p
     standings.read([results_file(tmp_path / "results_3.jsonl", rows)])
     assert standings.counts["counted"] == 2
     assert standings.counts["empty"] == 1
-    assert standings.counts["unreadable"] == 3
+    assert standings.unreadable.total() == 3
     assert [line.split(": ")[0] for line in told] == ["results_3.jsonl:2", "results_3.jsonl:5", "results_3.jsonl:8"]
     assert told[0] == "results_3.jsonl:2: expected a JSON object, got 'nul'; skipped"
 
