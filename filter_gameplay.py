@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from connections_env.candidates import Candidate
 from connections_env.command import exit_status
 from connections_env.examples import GoodRow, Place, RejectedRow, canonical_row, count_row
 from connections_env.files import results_files, shown
@@ -20,7 +21,6 @@ from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.play import Disagrees, replay_rollout
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.records import BadRow
-from connections_env.scan import Candidate
 from connections_env.sources import chosen_puzzles
 from connections_env.standings import UNUSED, Standings, fetch, keys_of
 from connections_env.steps import check_writable, lines_of, replace_files, write_rows

@@ -19,6 +19,7 @@ from pathlib import Path
 import collate
 import filter_gameplay
 import reduce_tokens
+from connections_env.candidates import Candidate
 from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint
 from connections_env.files import claim_results_file, line_number, next_number, results_files, shown
@@ -30,7 +31,6 @@ from connections_env.records import BadRow
 from connections_env.reduction import Plan
 from connections_env.rulesets import RULESETS
 from connections_env.salvage import salvage
-from connections_env.scan import Candidate
 from connections_env.session import (
     WhenNeeded,
     alone_with,
@@ -140,7 +140,7 @@ def _resume(one: Known, standings: Standings, args: argparse.Namespace, new_id: 
                 made += [replace(job, rollout_id=new_id(job.puzzle, nth)) for nth in tries]
             return True
         except (Disagrees, BadRow, OSError) as error:
-            place = f"{candidate.path.name}:{line_number(candidate.path, candidate.offset)}"
+            place = f"{standings.name(candidate.path)}:{line_number(candidate.path, candidate.offset)}"
             notify(f"{place}: {error}; the next best rollout is taken")
             standings.drop(one.key, candidate)
     return False

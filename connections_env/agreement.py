@@ -32,6 +32,9 @@ _COSTS = {
 """What is invalid here and costs nothing, and may be a mistake elsewhere."""
 
 
+UNEXPLAINED = "no rule that is known to differ explains it"
+
+
 class Verdict(NamedTuple):
     """What became of a game. None: not recorded."""
 
@@ -76,48 +79,86 @@ def _statuses(history: list[Any]) -> tuple[str, ...] | None:
     return tuple(known) if len(known) == len(statuses) else None
 
 
-def replayed(game: Game) -> Verdict:
-    """The verdict of our game."""
+class Replayed(NamedTuple):
+    """The same of our game, where all of it is known."""
+
+    outcome: Outcome
+    found: int
+    mistakes: int
+    statuses: tuple[str, ...]
+
+
+def replayed(game: Game) -> Replayed:
     end = game.states[-1]
     outcome: Outcome = "won" if game.ended in WON else "lost" if game.ended == "max_mistakes" else "unfinished"
     statuses = tuple(turn.status.replace("auto", "correct") for turn in end.turns)
-    return Verdict(outcome, len(end.found), end.mistakes, statuses)
+    return Replayed(outcome, len(end.found), end.mistakes, statuses)
 
 
 def difference(theirs: Verdict, game: Game) -> str | None:
     """How a recorded verdict differs from that of our game and why, or None where it does not."""
     ours = replayed(game)
-    said = [
-        f"{there} there, {here} here" if isinstance(there, str) else f"{there} {what} there, {here} here"
-        for what, there, here in zip(("outcome", "groups found", "mistakes"), theirs, ours, strict=False)
-        if there is not None and there != here
-    ]
+    said = []
+    if theirs.outcome is not None and theirs.outcome != ours.outcome:
+        said.append(f"{theirs.outcome} there, {ours.outcome} here")
+    if theirs.found is not None and theirs.found != ours.found:
+        said.append(f"{_counted(theirs.found, 'group')} found there, {ours.found} here")
+    if theirs.mistakes is not None and theirs.mistakes != ours.mistakes:
+        said.append(f"{_counted(theirs.mistakes, 'mistake')} there, {ours.mistakes} here")
     if theirs.statuses is not None and theirs.statuses != ours.statuses:
-        said.append(_first_difference(theirs.statuses, ours.statuses or ()))
-    return f"{', '.join(said)}: {_why(theirs, ours, game)}" if said else None
+        said.append(_first_difference(theirs.statuses, ours.statuses))
+    return f"{', '.join(said)}: {_rule(theirs, ours, game) or UNEXPLAINED}" if said else None
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _first_difference(theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:
     for nth, (there, here) in enumerate(zip(theirs, ours, strict=False), 1):
         if there != here:
             return f"guess {nth} is {there} there, {here} here"
-    return f"{len(theirs)} guesses there, {len(ours)} here"
+    return f"guesses: {len(theirs)} there, {len(ours)} here"
 
 
-def _why(theirs: Verdict, ours: Verdict, game: Game) -> str:
-    """The rule that accounts for a difference."""
+def _rule(theirs: Verdict, ours: Replayed, game: Game) -> str | None:
+    """The rule that accounts for all of a difference, or None."""
     end = game.states[-1]
-    invalid = Counter(turn.reason for turn in end.turns if turn.reason is not None)
-    extra = (theirs.mistakes or 0) - (ours.mistakes or 0)
+    by_itself = bool(end.turns) and end.turns[-1].status == "auto"
+    found = ours.found if theirs.found is None else theirs.found
+    extra = 0 if theirs.mistakes is None else theirs.mistakes - ours.mistakes
+    if left := len(game.replies) - len(game.unfit):
+        more = found - ours.found
+        return (
+            f"{_after_the_end(left)} came after the end of our game"
+            if -by_itself <= more <= left + 1 and extra >= 0
+            else None
+        )
+    if ours.found - found not in (0, by_itself) or theirs.outcome not in (None, ours.outcome, "lost", "unfinished"):
+        return None
+    if theirs.outcome == "lost" != ours.outcome and theirs.mistakes is not None and not extra:
+        return None
+    if extra or _only_invalid_differs(theirs, ours):
+        return _costly(Counter(turn.reason for turn in end.turns if turn.reason is not None), extra)
+    return "the last group comes by itself here" if by_itself and theirs.outcome != "lost" else None
+
+
+def _after_the_end(replies: int) -> str:
+    return "1 reply" if replies == 1 else f"{replies} replies"
+
+
+def _only_invalid_differs(theirs: Verdict, ours: Replayed) -> bool:
+    """Are all guesses judged alike but those that are invalid here?"""
+    if theirs.statuses is None or len(theirs.statuses) != len(ours.statuses):
+        return False
+    pairs = [(there, here) for there, here in zip(theirs.statuses, ours.statuses, strict=True) if there != here]
+    return bool(pairs) and all(here == "invalid" for _, here in pairs)
+
+
+def _costly(invalid: Mapping[str, int], extra: int) -> str | None:
+    """Which kinds of invalid guesses, counted as mistakes, make so many more; all of them where none are counted."""
     for many in range(1, len(invalid) + 1):
         for reasons in combinations(sorted(invalid), many):
-            if extra > 0 and sum(invalid[reason] for reason in reasons) == extra:
-                kinds = " and ".join(_COSTS[reason] for reason in reasons)
-                return f"{kinds} counts as a mistake there"
-    if left := len(game.replies) - len(game.unfit):
-        return f"{left} replies came after the end of our game"
-    if end.turns and end.turns[-1].status == "auto" and theirs.outcome != "won":
-        return "the last group comes by itself here"
-    if theirs.statuses and invalid:
-        return f"{', '.join(_COSTS[reason] for reason in sorted(invalid))} is invalid here"
-    return "no rule that is known to differ explains it"
+            if extra == sum(invalid[reason] for reason in reasons) or (not extra and many == len(invalid)):
+                return f"{' and '.join(_COSTS[reason] for reason in reasons)} counts as a mistake there"
+    return None

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+OFFLINE = "offline"
+"""The folder, below that of the paid results, of those of the simulated player."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLOCK = 2**20  # bytes read at a time
 _RESULTS_NAME = re.compile(r"results_(\d+)\.jsonl")
@@ -31,12 +33,13 @@ def results_files(folder: Path) -> list[Path]:
     """The results files of a folder; empty where there is no folder. OSError where it cannot be read.
 
     Those with a number come first, in its order; then others called `results*.jsonl`, and every `results.jsonl` in
-    folders below, where evaluation tools write one for each run.
+    folders below, where evaluation tools write one for each run; never those of the simulated player.
     """
     if not folder.exists():
         return []
     numbered = [(number, path) for path in folder.iterdir() if (number := results_number(path)) is not None]
-    named = {*folder.glob("results*.jsonl"), *folder.rglob("results.jsonl")} - {path for _, path in numbered}
+    below = (path for path in folder.rglob("results.jsonl") if OFFLINE not in path.relative_to(folder).parts)
+    named = {*folder.glob("results*.jsonl"), *below} - {path for _, path in numbered}
     return [path for path in (*(path for _, path in sorted(numbered)), *sorted(named)) if path.is_file()]
 
 

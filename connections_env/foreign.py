@@ -14,9 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-import msgspec
+from typing import Any, Literal
 
 from connections_env.boards import number, puzzle_from_row, word
 from connections_env.examples import looks_like
@@ -32,10 +30,8 @@ from connections_env.rewards import reward
 from connections_env.rulesets import NYT, PUZZGRID, RULESETS, Ruleset
 
 Origin = Literal["older pipelines", "verifiers"]
-_BOARDS_REMEMBERED = 2048
-_TAG = re.compile(r"<(/?(?:reason|reasoning|answer|guess|think))>", re.IGNORECASE)
-_THOUGHT_FIRST = [[name, f"/{name}", "guess"] for name in ("reason", "reasoning")]
-"""The tags with which a reply begins that thinks in tags of its own and guesses after that."""
+_TAG = re.compile(r"<\s{0,8}(/?)\s{0,8}(reason|reasoning|think|thinking|answer|guess)\s{0,8}>", re.IGNORECASE)
+_THOUGHTS = frozenset({"reason", "reasoning", "think", "thinking"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +120,14 @@ def adopt(row: Mapping[str, Any]) -> Rollout:
 
 def game_of(row: Mapping[str, Any]) -> Game | None:
     """The game of a row, None where it names no board that can be played. Raises `BadRow` where it is no game."""
-    info, messages = _info(row), [*_messages(row, "prompt"), *_messages(row, "completion")]
+    info, messages = info_in(row), [*_messages(row, "prompt"), *_messages(row, "completion")]
     if not messages and "guess_history" not in row and not isinstance(row.get("completion"), list):
         raise BadRow("neither messages nor a guess_history: not a game")
-    board = _board(info)
-    return board and _played(*board, _replies(messages), _named_ruleset(row), row.get("complete_reason"))
+    board = board_in(info)
+    return board and played(*board, _replies(messages), _named_ruleset(row), row.get("complete_reason"))
 
 
-def _played(
+def played(
     puzzle: Puzzle, ruleset: Ruleset | None, replies: list[Reply], other: Ruleset | None, recorded: object
 ) -> Game:
     rules = ruleset or other or (PUZZGRID if recorded == "theme_guessing_complete" else NYT)
@@ -142,7 +138,7 @@ def _played(
     return Game(puzzle, rules, replies, states, unfit, states[-1].complete_reason or unfinished)
 
 
-def _info(row: Mapping[str, Any]) -> dict[str, Any]:
+def info_in(row: Mapping[str, Any]) -> dict[str, Any]:
     info = row.get("info")
     if isinstance(info, str):
         try:
@@ -154,7 +150,7 @@ def _info(row: Mapping[str, Any]) -> dict[str, Any]:
     return info
 
 
-def _board(info: Mapping[str, Any]) -> tuple[Puzzle, Ruleset | None] | None:
+def board_in(info: Mapping[str, Any]) -> tuple[Puzzle, Ruleset | None] | None:
     """The board that was played, in the order shown, and its rules where they are named."""
     try:
         puzzle = puzzle_from_row(info, word(info.get("source")), as_shown=True)
@@ -174,33 +170,42 @@ def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 def _replies(messages: Iterable[Mapping[str, Any]]) -> list[Reply]:
     return [
-        _reply(message.get("content"), message.get("reasoning_content") or message.get("reasoning"))
+        reply_from(message.get("content"), message.get("reasoning_content") or message.get("reasoning"))
         for message in messages
         if message.get("role") == "assistant"
     ]
 
 
-def _reply(content: Any, reasoning: Any) -> Reply:
+def reply_from(content: Any, reasoning: Any) -> Reply:
     return Reply(in_our_tags(text_of(content)), text_of(reasoning))
 
 
 def in_our_tags(content: str) -> str:
-    """A reply in the tags of other environments, in ours, where it is plain what they mean.
+    """A reply in the tags of other environments, in ours.
 
-    `<reason>` around what comes before the guess is thinking; `<answer>` is the guess where there is no `<guess>`.
+    `<reason>` around what comes before the guess is thinking, and elsewhere no tag at all; `<answer>` is the guess
+    where no `<guess>` stands outside of what is thought.
     """
     if plain_guess(content):
         return content
-    tags = _TAG.findall(content)
-    names = [tag.lower() for tag in tags]
-    if "answer" in names and "guess" not in names:
-        names = [name.replace("answer", "guess") for name in names]
-    if names[:3] in _THOUGHT_FIRST and "think" not in names:
-        names[:2] = "think", "/think"
-    if names == tags:
-        return content
-    new = iter(names)
-    return _TAG.sub(lambda tag: f"<{next(new)}>", content)
+    names = [f"{slash}{name.lower()}" for slash, name in _TAG.findall(content)]
+    outside, blocks = list[str](), True  # names outside of thoughts; are those well-formed blocks?
+    thinking = False
+    for name in names:
+        if name.strip("/") in _THOUGHTS:
+            blocks &= name.startswith("/") == thinking
+            thinking = not name.startswith("/")
+        elif not thinking:
+            outside.append(name)
+    renamed = {} if "guess" in outside else {"answer": "guess"}
+    thinks = blocks and not thinking and not {"think", "thinking"} & {*names} and {"guess", "answer"} & {*outside}
+    tags = renamed | dict.fromkeys(("reason", "reasoning"), "think" if thinks else "")
+
+    def ours(tag: re.Match[str]) -> str:
+        name = tags.get(tag[2].lower(), tag[2])
+        return tag[0] if name == tag[2] else f"<{tag[1]}{name}>" if name else ""
+
+    return _TAG.sub(ours, content) if tags.keys() & {name.strip("/") for name in names} else content
 
 
 def _derived_rollout_id(row: Mapping[str, Any]) -> str:
@@ -210,7 +215,7 @@ def _derived_rollout_id(row: Mapping[str, Any]) -> str:
 
 
 def _on_its_word(row: Mapping[str, Any]) -> Rollout:
-    info = _info(row)
+    info = info_in(row)
     puzzle_id = word(info.get("puzzle_id")) or word(row.get("puzzle_id"))
     if not puzzle_id:
         raise BadRow("names neither a board nor a puzzle_id")
@@ -233,58 +238,3 @@ def _on_its_word(row: Mapping[str, Any]) -> Rollout:
         reply_finish=[],
         reply_unfit=[],
     )
-
-
-class _Message(msgspec.Struct, gc=False):
-    role: str = ""
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-
-
-class _Line(msgspec.Struct, gc=False):
-    """The fields of a plain row that a verdict needs; a row that differs in their types is read by `adopt`."""
-
-    info: msgspec.Raw
-    completion: tuple[_Message, ...]
-    prompt: tuple[_Message, ...] = ()
-    complete_reason: str | None = None
-    ruleset: str | None = None
-    guess_history: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    schema_version: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-class Judged(NamedTuple):
-    """A row as far as ranking needs it."""
-
-    key: str
-    """Of its board."""
-    facts: Facts
-    origin: Origin
-
-
-_decode = msgspec.json.Decoder(_Line).decode
-
-
-def judge_line(data: memoryview | bytes) -> Judged | None:
-    """The same game as `adopt` makes of a line, without making a row; None where the line is not plain enough."""
-    try:
-        line = _decode(data)
-        board = _remembered_board(bytes(line.info))
-    except (msgspec.MsgspecError, UnicodeDecodeError, BadRow):
-        return None
-    if board is None or line.schema_version is not msgspec.UNSET:
-        return None
-    said = [message for message in (*line.prompt, *line.completion) if message.role == "assistant"]
-    if not said:
-        return None
-    replies = [_reply(message.content, message.reasoning_content or message.reasoning) for message in said]
-    game = _played(*board, replies, RULESETS.get(str(line.ruleset)), line.complete_reason)
-    origin: Origin = "verifiers" if line.guess_history is msgspec.UNSET else "older pipelines"
-    return Judged(game.puzzle.key, game.facts, origin)
-
-
-@lru_cache(maxsize=_BOARDS_REMEMBERED)
-def _remembered_board(info: bytes) -> tuple[Puzzle, Ruleset | None] | None:
-    """The board in an `info` as it stands in a line; most lines of a file share theirs with others."""
-    return _board(_info({"info": msgspec.json.decode(info)}))

@@ -121,7 +121,8 @@ def encodable(text: str) -> str:
 def text_of(value: object) -> str:
     """The content of a message as text; a list of parts is joined. What UTF-8 cannot carry is replaced."""
     if isinstance(value, list):
-        value = "".join(part.get("text") or "" for part in value if isinstance(part, dict))
+        texts = [part.get("text") for part in value if isinstance(part, dict)]
+        value = "".join(text for text in texts if isinstance(text, str))
     return encodable(value) if value and isinstance(value, str) else ""
 
 

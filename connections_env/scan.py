@@ -5,46 +5,27 @@ decodes it. Lines that are not ours, or not whole, take the slow way and are rep
 """
 
 import re
-from bisect import insort
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
 from connections_env.agreement import difference, recorded
+from connections_env.candidates import Candidate, keep_best, merge_best
 from connections_env.files import BYTE_ORDER_MARK, lines_in
-from connections_env.foreign import adopt, game_of, judge_line, origin_of
+from connections_env.foreign import adopt, game_of, origin_of
+from connections_env.judging import judge_line
 from connections_env.puzzles import board_key
-from connections_env.quality import Facts, Rank, bad_rank, facts_of, good_rank, rejection
+from connections_env.quality import Facts, bad_rank, facts_of, good_rank, rejection
 from connections_env.records import BadRow, FutureRow, Rollout, read_object, read_row
 from connections_env.rulesets import RULESETS, Ruleset
 from connections_env.truncation import Truncate, kept_turns
 
-# Candidates kept per puzzle. More than one, because a row that disagrees with its replay is passed over; not all,
-# because memory should grow with puzzles and not with rollouts.
-SPARES = 8
 OURS = "this project"
-
-
-class Candidate(NamedTuple):
-    """One rollout of a puzzle, and where its row lies. Sorts by rank, the best first."""
-
-    rank: Rank
-    rollout_id: str
-    path: Path
-    offset: int
-    """Of the line, in bytes."""
-    why_bad: str | None
-    kept: int
-    """Turns a truncation keeps; 0 for a row without a board, which cannot be resumed."""
-
-    @property
-    def good(self) -> bool:
-        return self.why_bad is None
 
 
 class _Guess(msgspec.Struct, gc=False):
@@ -166,9 +147,10 @@ def scan(stretch: Stretch, wanted: Wanted) -> Scan:
 def _take_ours(found: Scan, wanted: Wanted, raw: memoryview) -> bool:
     """Takes in a line that is plainly one of ours; False if it is not."""
     try:
+        str(raw, "utf-8")  # msgspec does not look at what it passes over
         row = _decode(raw)
         key = _key_of(bytes(row.info.all_words))
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     if key:
         found.counts[OURS] += 1
@@ -260,17 +242,3 @@ def _count(found: Scan, wanted: Wanted, key: str | None, rollout_id: str, facts:
     candidate = Candidate(place, rollout_id, found.path, found.end, why_bad, kept)
     if keep_best(found.best.setdefault(key, []), candidate):
         found.beyond.add(key)
-
-
-def merge_best(best: dict[str, list[Candidate]], others: dict[str, list[Candidate]]) -> set[str]:
-    """Takes others in among the best of their puzzles; gives the keys of those that now have more than are kept."""
-    return {key for key, found in others.items() for one in found if keep_best(best.setdefault(key, []), one)}
-
-
-def keep_best(best: list[Candidate], candidate: Candidate) -> bool:
-    """Puts a candidate in its place among the best of its puzzle; True if there are now more than are kept."""
-    insort(best, candidate)
-    if len(best) <= SPARES:
-        return False
-    best.pop()
-    return True

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from connections_env.durable import ResultsFile
 from connections_env.endpoint import Endpoint, EndpointSettings, Halt, Prices
-from connections_env.files import shown
+from connections_env.files import OFFLINE, shown
 from connections_env.flags import UsageError
 from connections_env.play import Job
 from connections_env.pool import Tally, cannot_save, interrupts, play_all, rescue
@@ -41,7 +41,7 @@ _SECRET = re.compile(r"key|secret|password|auth|bearer|credential|token$", re.IG
 
 def results_folder(args: argparse.Namespace) -> Path:
     """The folder of `--results-dir`, known to be usable before anything is paid. Raises `UsageError`."""
-    folder: Path = args.results_dir or (RESULTS / "offline" if args.offline else RESULTS)
+    folder: Path = args.results_dir or (RESULTS / OFFLINE if args.offline else RESULTS)
     nearest = nearest_folder(folder)
     if not nearest.is_dir():
         raise UsageError(f"{nearest} is not a folder; choose another --results-dir")
@@ -90,6 +90,7 @@ def open_endpoint(args: argparse.Namespace, puzzles: Sequence[Puzzle]) -> Endpoi
         max_concurrent=args.max_concurrent,
         max_retries=args.max_retries,
         timeout=args.timeout,
+        give_up_after=args.give_up_after,
         prices=_prices(args),
         max_cost=args.max_cost,
         token_budget=args.token_budget,

@@ -14,10 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
+from connections_env.candidates import Candidate, merge_best
 from connections_env.foreign import Origin, rollout_at
 from connections_env.puzzles import Puzzle
 from connections_env.records import FutureRow, Rollout
-from connections_env.scan import OURS, Candidate, Scan, Stretch, Wanted, id_key, merge_best, scan, scan_some
+from connections_env.scan import OURS, Scan, Stretch, Wanted, id_key, scan, scan_some
 from connections_env.truncation import Truncate
 
 PAYS_FROM = 2**25  # bytes to read, from which on more processes are worth starting
@@ -58,6 +59,7 @@ class Standings:
         self.rows_of: Counter[str] = Counter()
         """Counted rows of each puzzle, those beyond its spares included."""
         self._verdicts = verdicts
+        self._root = ""
         self._report = report or (lambda line: print(line, file=sys.stderr))
         self._read_to: dict[Path, tuple[int, int]] = {}
         """File -> where to read on, in bytes and lines."""
@@ -68,21 +70,26 @@ class Standings:
     def read(self, files: Iterable[Path]) -> None:
         """Takes in what was added to these files since the last call."""
         new = [Stretch(path, self._read_to.get(path, (0, 0))[0], None) for path in files]
+        self._root = os.path.commonpath([str(one.path.parent.absolute()) for one in new] or [""])
         for found in scan_all(new, Wanted(self.ruleset, self.truncate, verdicts=self._verdicts)):
             self._take(found)
+
+    def name(self, path: Path) -> str:
+        """A file as messages name it: below the folder that holds all that was read."""
+        return os.path.relpath(path, self._root)
 
     def _take(self, found: Scan) -> None:
         _, lines = self._read_to.get(found.path, (0, 0))
         for number, what in found.problems:
             if found.future:
                 raise FutureRow(f"{found.path}:{lines + number}: {what}")
-            self._report(f"{found.path.name}:{lines + number}: {what}")
+            self._report(f"{self.name(found.path)}:{lines + number}: {what}")
         if found.torn and (found.path, found.end) not in self._torn:
             self._torn.add((found.path, found.end))
-            where = f"{found.path.name}:{lines + found.lines + 1}"
+            where = f"{self.name(found.path)}:{lines + found.lines + 1}"
             self._report(f"{where}: torn last line, its writer died or is still writing; skipped")
         self._read_to[found.path] = found.end, lines + found.lines
-        self.differences += [f"{found.path.name}:{lines + number}: {how}" for number, how in found.differences]
+        self.differences += [f"{self.name(found.path)}:{lines + number}: {how}" for number, how in found.differences]
         self.unreadable += found.unreadable
         self.counts += found.counts
         self.rows_of += found.rows_of

@@ -6,11 +6,11 @@ uv run python -m tests.benchmarks
 import sys
 import time
 
-from tests.benchmarks import analysis, append, reduce, rollouts, startup
+from tests.benchmarks import analysis, append, foreign, reduce, rollouts, startup
 
 
 def main() -> int:
-    for module in (startup, append, analysis, rollouts, reduce):
+    for module in (startup, append, analysis, foreign, rollouts, reduce):
         print(f"{module.__name__.rpartition('.')[2]}: {(module.__doc__ or '').partition(chr(10))[0]}", flush=True)
         started = time.monotonic()
         module.main([])
