@@ -7,13 +7,14 @@ Retries, pauses, budgets and the decision to stop are made here; `client.py` sen
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from connections_env.client import Client, Failure
+from connections_env.patience import LONGEST_BACKOFF, Attempts, Breaker
 from connections_env.play import Answer, PromptTooLong, Stopped
 from connections_env.prompts import Message
 from connections_env.records import Usage
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from httpx2 import AsyncBaseTransport
 
 INTERRUPTED = 130  # exit status after a signal, as shells give it
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 60.0  # seconds; doubled from one attempt to the next, halved at most by jitter
-LONGEST_RATE_LIMIT_BACKOFF = 10.0  # seconds; quotas are by the minute, and a narrow gate makes asking cheap
-RATE_LIMIT_PATIENCE = 300.0  # seconds of nothing but 429 after which a request is given up
-OUTAGE = 3  # requests given up in a row, with no answer between, that make an outage
 _WAY_OUT = {
     401: "check the API key",
     402: "top up the account",
@@ -58,6 +55,8 @@ class EndpointSettings:
     max_concurrent: int = 64
     max_retries: int = 6
     timeout: float = 600.0
+    give_up_after: float = 300.0
+    """Seconds of nothing but failures that may pass, after which the run is stopped."""
     prices: Prices | None = None
     max_cost: float | None = None
     token_budget: int | None = None
@@ -101,8 +100,10 @@ class Endpoint:
         self._halted = asyncio.Event()
         self._in_flight: set[asyncio.Task[Any]] = set()
         self._paused_until = 0.0  # on the monotonic clock, shared by all workers
-        self._last_answer = 0.0
-        self._given_up: list[str] = []  # why, since the last answer
+        self._breaker = Breaker(settings.give_up_after)
+        self._asking = 0  # requests that wait for an answer, in flight or not
+        self.answers = 0
+        self._given_up = ""  # why a game was, since the last answer
 
     async def __aenter__(self) -> Self:
         return self
@@ -136,9 +137,10 @@ class Endpoint:
             task.cancel()
 
     def settle(self) -> None:
-        """To be called when no more is asked: says so if the end of it was an outage too short to be taken for one."""
+        """To be called when no more is asked: says so if the end of it was an outage too short for the breaker."""
         if self._given_up:
-            self._stop_for_outage()
+            with suppress(Stopped):
+                self._stop_for_outage(self._given_up)
 
     async def ask(self, messages: list[Message], request_id: str) -> Answer:
         """The answer to a conversation. Raises `PromptTooLong` or `Stopped`.
@@ -155,32 +157,42 @@ class Endpoint:
 
     async def _ask(self, messages: list[Message], request_id: str) -> Answer:
         body = {"model": self.settings.model, "messages": messages, **self.settings.sampling}
-        began, attempts, limited = time.monotonic(), 0, 0
-        while True:
-            sent, got = await self._send(body, request_id)
-            attempts += 1
-            self.usage += got.usage
-            if isinstance(got, Answer):
-                self._last_answer = time.monotonic()
-                self._given_up.clear()
-                self._width.widen()
-                return got if attempts == 1 else replace(got, usage=got.usage.model_copy(update={"requests": attempts}))
-            self.failed_attempts += 1
-            if not got.may_pass:
-                self._refuse(got, resumed=any(message["role"] == "assistant" for message in messages))
-            longest = LONGEST_RATE_LIMIT_BACKOFF if got.rate_limited else LONGEST_BACKOFF
-            delay = max(_backoff(attempts, longest), got.retry_after or 0.0)
-            if got.rate_limited:
-                # The endpoint lives and is full: that is for all to know, and no reason to give this game up.
-                limited += 1
-                self._width.narrow(sent)
-                self._paused_until = max(self._paused_until, time.monotonic() + delay)
-                out_of_patience = time.monotonic() - max(began, self._last_answer) > RATE_LIMIT_PATIENCE
-            if out_of_patience if got.rate_limited else attempts - limited > self.settings.max_retries:
-                self._give_up(got.what, attempts)
-            if not self._proven or delay > LONGEST_BACKOFF:
-                self._notify(f"{got.what}; trying again in {delay:.1f} s")
-            await self._wait(delay)
+        attempts, spent_before = Attempts(), Usage()
+        self._asking += 1
+        try:
+            while True:
+                sent, got = await self._send(body, request_id)
+                attempts.made += 1
+                self.usage += got.usage
+                if isinstance(got, Answer):
+                    self.answers += 1
+                    self._breaker.answered()
+                    self._given_up = ""
+                    self._width.widen()
+                    return replace(got, usage=spent_before + got.usage) if attempts.made > 1 else got
+                spent_before += got.usage
+                self.failed_attempts += 1
+                if not got.may_pass:
+                    self._refuse(got, resumed=any(message["role"] == "assistant" for message in messages))
+                await self._wait(self._delay(got, sent, attempts))
+        finally:
+            self._asking -= 1
+
+    def _delay(self, failure: Failure, sent: float, attempts: Attempts) -> float:
+        """Seconds to wait before a request is tried again; raises `Stopped` where it, or the run, is given up."""
+        limited = failure.rate_limited
+        attempts.failed(rate_limited=limited, last_answer=self._breaker.last_answer, alone=self._asking == 1)
+        if self._breaker.failed(failure.retry_after):
+            self._stop_for_outage(failure.what)
+        if attempts.own_failures > self.settings.max_retries:
+            self._give_up(failure.what, attempts.made)
+        delay = max(attempts.backoff(limited, self._breaker), failure.retry_after or 0.0)
+        if limited:  # the endpoint lives and is full: that is for all to know
+            self._width.narrow(sent)
+            self._paused_until = max(self._paused_until, time.monotonic() + delay)
+        if not self._proven or delay > LONGEST_BACKOFF:
+            self._notify(f"{failure.what}; trying again in {delay:.1f} s")
+        return delay
 
     async def _send(self, body: dict[str, Any], request_id: str) -> tuple[float, Answer | Failure]:
         """When the request was sent and what came back, once no pause, no crowd and no budget is in its way."""
@@ -224,9 +236,10 @@ class Endpoint:
     def _refuse(self, failure: Failure, *, resumed: bool) -> NoReturn:
         """Ends this game, all games or the run over a failure that will not pass."""
         if failure.too_long and (self._proven or resumed):  # a game that goes on may be too long all by itself
+            self._breaker.answered()
             raise PromptTooLong
         status = failure.status or 0
-        when = "refused a request" if self._proven else "refused the first request"
+        when = f"refused a request after {self.answers:,} answers" if self._proven else "refused the first request"
         way_out = _WAY_OUT.get(status, "check --model, --sampling-args and the other request flags")
         self.stop(
             f"{self._client.place} {when} ({failure.what}); {way_out}",
@@ -236,19 +249,14 @@ class Endpoint:
         raise Stopped
 
     def _give_up(self, what: str, attempts: int) -> NoReturn:
-        """Ends this game, or the run where the endpoint has stopped answering anyone."""
-        self._given_up.append(what)
-        if not self._proven or len(self._given_up) >= OUTAGE:
-            self._stop_for_outage()
-        else:
-            self._notify(f"gave a game up after {attempts} attempts ({what}); it can be resumed")
+        """Ends this game; the run goes on, unless it has not begun yet."""
+        if not self._proven:
+            self._stop_for_outage(what)
+        self._given_up = what
+        self._notify(f"gave a game up after {attempts} attempts ({what}); it can be resumed")
         raise Stopped
 
-    def _stop_for_outage(self) -> None:
+    def _stop_for_outage(self, what: str) -> NoReturn:
         way_out = "run the same command again to go on" if self._proven else "check --base-url and try again"
-        self.stop(f"{self._client.place} gives no answer ({self._given_up[-1]}); {way_out}", 1)
-
-
-def _backoff(attempt: int, longest: float) -> float:
-    """Seconds before the next attempt."""
-    return min(FIRST_BACKOFF * 2.0 ** min(attempt - 1, 16), longest) * random.uniform(0.5, 1.0)
+        self.stop(f"{self._client.place} gives no answer ({what}); {way_out}", 1)
+        raise Stopped

@@ -96,7 +96,7 @@ TABLE: dict[str, dict[str, Flag]] = {
             ("--puzzles",),
             {
                 "metavar": "SOURCE",
-                "help": "dataset id, file (.json .jsonl .parquet) or builtin; "
+                "help": "dataset id, file or folder (.json .jsonl .csv .yaml .parquet), or builtin; "
                 "default ericbotti/connections-puzzles, offline builtin",
             },
         ),
@@ -187,6 +187,15 @@ TABLE: dict[str, dict[str, Flag]] = {
         ),
     },
     "budget": {
+        "give_up_after": (
+            ("--give-up-after",),
+            {
+                "type": at_least(0, float),
+                "default": 300.0,
+                "metavar": "SECONDS",
+                "help": "stop when nothing but failures came for so long (300)",
+            },
+        ),
         "max_cost": (
             ("--max-cost",),
             {"type": at_least(0, float), "metavar": "USD", "help": "stop when so much is spent; needs the prices"},

@@ -288,7 +288,7 @@ def clock() -> float:
 
 def jump(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the endpoint and its gate read the clock of the loop they run on."""
-    for module in ("endpoint", "width"):
+    for module in ("endpoint", "patience", "width"):
         monkeypatch.setattr(f"connections_env.{module}.time", SimpleNamespace(monotonic=clock))
 
 

@@ -47,7 +47,7 @@ OUTPUTS = ("doctored_gameplay.jsonl", "doctor_gameplay_rerun.jsonl")
 @pytest.fixture(autouse=True)
 def _no_key_and_no_pauses(monkeypatch, tmp_path):
     monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
-    monkeypatch.setattr("connections_env.endpoint.FIRST_BACKOFF", 0.001)
+    monkeypatch.setattr("connections_env.patience.FIRST_BACKOFF", 0.001)
     monkeypatch.setattr("connections_env.session.RESULTS", tmp_path / "default")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 

@@ -34,7 +34,7 @@ OFFLINE = ("--offline", "--puzzles", "builtin")
 def _at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No key in the environment, no long pauses, and results nowhere but in a temporary folder."""
     monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
-    monkeypatch.setattr("connections_env.endpoint.FIRST_BACKOFF", 0.001)
+    monkeypatch.setattr("connections_env.patience.FIRST_BACKOFF", 0.001)
     monkeypatch.setattr("connections_env.session.RESULTS", tmp_path / "default")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where games go that cannot be saved
 

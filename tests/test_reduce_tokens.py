@@ -39,7 +39,7 @@ GUESS = REPLY.partition("</think>\n\n")[2]
 @pytest.fixture(autouse=True)
 def _at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
-    monkeypatch.setattr("connections_env.endpoint.FIRST_BACKOFF", 0.001)
+    monkeypatch.setattr("connections_env.patience.FIRST_BACKOFF", 0.001)
     monkeypatch.chdir(tmp_path)
 
 
