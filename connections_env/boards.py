@@ -1,32 +1,39 @@
-"""A puzzle from a row of any format: one normaliser with a table of field aliases. Pure.
+"""A puzzle from a row of any format: one normaliser with tables of field aliases. Pure.
 
-A row is a mapping as JSON or Parquet give it. To take in another format, add its names to the tables below.
+A row is a mapping as JSON or Parquet give it. To take in another format, add its names to the tables below; where the
+rows of a file lie is the business of `layouts.py`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from connections_env.decoding import Null, from_json
 from connections_env.puzzles import Group, Puzzle, UnplayableBoard, derived_id, normalise, shuffled
 
 Row = Mapping[str, Any]
+Aliases = Mapping[str, tuple[str, ...]]
 
 # Field -> the names sources give it, the first one present wins.
-ROW = {
+ROW: Aliases = {
     "puzzle_id": ("puzzle_id", "game_id", "wall_id", "id"),
     "items": ("all_words", "shuffled_words", "words"),
-    "groups": ("categories", "answers", "groups"),
-    "title": ("title",),
+    "title": ("title", "contest"),
     "difficulty": ("difficulty",),
     "split": ("split",),
 }
-GROUP = {
-    "theme": ("group", "theme", "name"),
-    "members": ("members", "words"),
+GROUP: Aliases = {
+    "theme": ("group", "theme", "name", "title", "reason", "answerDescription", "gt_connection"),
+    "members": ("members", "words", "cards", "gt_words"),
     "linking_terms": ("linking_terms",),
 }
+# What holds the groups: a list of them, a mapping of them, theme -> words, or an object that holds one of these.
+GROUPS: tuple[str, ...] = ("categories", "answers", "groups", "solution")
 # Groups laid out as parallel columns, the layout of `ericbotti/connections-puzzles`.
-COLUMNS = {"members": "group_words", "theme": "group_themes", "linking_terms": "group_linking_terms"}
+COLUMNS: Mapping[str, str] = {"members": "group_words", "theme": "group_themes", "linking_terms": "group_linking_terms"}
+# A mapping under none of these names is theme -> words only if it is as large as this: configurations map names to
+# lists too.
+_LEAST_WALL = 3
 
 
 def puzzle_from_row(row: Row, source: str = "", *, as_shown: bool = False) -> Puzzle:
@@ -36,57 +43,167 @@ def puzzle_from_row(row: Row, source: str = "", *, as_shown: bool = False) -> Pu
     give the answer away: then the board is shuffled by its set of items. `as_shown` keeps any order there is: that of
     a game already played.
     """
-    groups = tuple(_group(raw) for raw in _raw_groups(row))
-    members = [item for group in groups for item in group.members]
-    items = [word(item) for item in _list(_field(row, ROW, "items"))]
+    raw = raw_groups(row)
+    if not raw:
+        raise UnplayableBoard("no groups found in it")
+    groups = tuple(map(_group, raw))
+    members = [member for group in groups for member in group.members]
+    items = [item(value) for value in _list(field(row, ROW, "items"))] or _by_position(raw)
     gives_away = [*map(normalise, items)] == [*map(normalise, members)] and not as_shown
-    puzzle_id = word(_field(row, ROW, "puzzle_id"))
+    puzzle_id = word(field(row, ROW, "puzzle_id"))
     return Puzzle(
         puzzle_id=puzzle_id or derived_id(members),
         items=shuffled(members) if gives_away or not items else tuple(items),
         groups=groups,
-        title=word(_field(row, ROW, "title")),
-        difficulty=number(_field(row, ROW, "difficulty")),
+        title=word(field(row, ROW, "title")),
+        difficulty=number(field(row, ROW, "difficulty")),
         source=word(source),
-        split=word(_field(row, ROW, "split")),
+        split=split_of(row),
     )
 
 
-def _raw_groups(row: Row) -> list[Row]:
-    if COLUMNS["members"] in row:
-        names = [name for name, column in COLUMNS.items() if row.get(column) is not None]
-        columns = [_list(row[COLUMNS[name]]) for name in names]
-        if len({len(column) for column in columns}) > 1:
-            raise UnplayableBoard("columns of groups differ in length")
-        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-    return [raw for raw in _list(_field(row, ROW, "groups")) if isinstance(raw, Mapping)]
+def split_of(row: Row) -> str:
+    return word(field(row, ROW, "split"))
+
+
+def raw_groups(row: Row) -> list[Row]:
+    """The groups of a row as objects, whatever their layout; empty where it has none.
+
+    Raises `UnplayableBoard` where they cannot be told, or are given twice and differ.
+    """
+    columns = _columns(row) if COLUMNS["members"] in row else []
+    given = [columns, *(_groups_in(row[name]) for name in GROUPS if name in row)]
+    found = [groups for groups in given if groups] or [_wall(row)]
+    if any(_division(groups) != _division(found[0]) for groups in found[1:]):
+        raise UnplayableBoard("its groups are given twice, and differ")
+    return found[0]
+
+
+def _columns(row: Row) -> list[Row]:
+    names = [name for name, column in COLUMNS.items() if row.get(column) is not None]
+    columns = [_list(row[COLUMNS[name]]) for name in names]
+    if len({len(column) for column in columns}) > 1:
+        raise UnplayableBoard("columns of groups differ in length")
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _groups_in(value: Any, *, wrapped: bool = False) -> list[Row]:
+    if isinstance(value, Mapping):
+        inner = [] if wrapped else [_groups_in(value[name], wrapped=True) for name in GROUPS if name in value]
+        if found := next(filter(None, inner), None):
+            return found
+        if value and all(isinstance(group, Mapping) for group in value.values()):
+            return _groups_in([_themed(name, group) for name, group in value.items()])
+        return _by_theme(value)
+    groups = [group for group in _list(value) if isinstance(group, Mapping)]
+    if all(field(group, GROUP, "members") is None for group in groups):
+        return []  # tags, say
+    if len(groups) < len(value):
+        raise UnplayableBoard("some of its groups are no objects")
+    return groups
+
+
+def _themed(name: str, group: Row) -> Row:
+    return group if any(alias in group for alias in GROUP["theme"]) else {**group, "theme": name}
+
+
+def _by_theme(value: Row) -> list[Row]:
+    """Groups of a mapping theme -> words; none where it is anything else."""
+    lists = [_list(words) for words in value.values()]
+    if not all(lists) or any(isinstance(word, Mapping | list | tuple) for words in lists for word in words):
+        return []
+    return [{"theme": name, "members": words} for name, words in zip(value, lists, strict=True)]
+
+
+def _wall(row: Row) -> list[Row]:
+    """Groups of a row that is itself a mapping theme -> words."""
+    groups = [] if is_known(row) else _by_theme(row)
+    largest = max((len(group["members"]) for group in groups), default=0)
+    return groups if min(len(groups), largest) >= _LEAST_WALL else []
+
+
+def is_known(row: Row) -> bool:
+    """Does the row name a board or its groups as one of the known formats does?"""
+    return any(name in row for name in (*COLUMNS.values(), *GROUPS, *ROW["items"]))
+
+
+def _division(groups: Iterable[Row]) -> set[frozenset[str]]:
+    return {frozenset(map(normalise, _members(group))) for group in groups}
 
 
 def _group(raw: Row) -> Group:
-    terms = _field(raw, GROUP, "linking_terms")
-    if isinstance(terms, str):
-        # One string a group: separated by commas, or by spaces where it has no comma.
-        terms = terms.split(",") if "," in terms else terms.split()
     return Group(
-        theme=word(_field(raw, GROUP, "theme")),
-        members=tuple(word(item) for item in _list(_field(raw, GROUP, "members"))),
-        linking_terms=tuple(filter(None, map(word, _list(terms)))),
+        theme=word(field(raw, GROUP, "theme")),
+        members=tuple(_members(raw)),
+        linking_terms=linking_terms(field(raw, GROUP, "linking_terms")),
     )
 
 
-def _field(row: Row, table: Mapping[str, Sequence[str]], name: str) -> Any:
-    return next((row[alias] for alias in table[name] if row.get(alias) is not None), None)
+def _members(raw: Row) -> list[str]:
+    """Words, or the words on cards."""
+    members = _list(field(raw, GROUP, "members"))
+    if any(isinstance(card, dict) and card.get("content") is None for card in members):
+        raise UnplayableBoard("picture cards, which have no text")
+    return [item(member["content"] if isinstance(member, dict) else member) for member in members]
+
+
+def _by_position(raw: Iterable[Row]) -> list[str]:
+    """The board in the order that its cards name; empty where one names none, or two the same."""
+    members = [member for group in raw for member in _list(field(group, GROUP, "members"))]
+    spots = [number(member.get("position")) if isinstance(member, dict) else None for member in members]
+    return [item(card["content"]) for card in in_order(members, spots)]
+
+
+def in_order(values: Sequence[Any], spots: Sequence[Any]) -> list[Any]:
+    """Values sorted by their places; empty where one has none, or two the same."""
+    if None in spots or len(set(spots)) < len(spots):
+        return []
+    return [values[n] for n in sorted(range(len(values)), key=spots.__getitem__)]
+
+
+def linking_terms(value: Any) -> tuple[str, ...]:
+    """Terms of a list, or of a string: separated by commas, or by spaces where it has no comma.
+
+    Terms that themselves hold a comma come as a JSON list (see `exporting.terms_text`).
+    """
+    terms = _json_list(value) if isinstance(value, str) else _list(value)
+    if terms is None:
+        terms = value.split(",") if "," in value else value.split()
+    return tuple(filter(None, map(word, terms)))
+
+
+def _json_list(text: str) -> list[Any] | None:
+    try:
+        terms = from_json(text) if text.startswith("[") else None
+    except (ValueError, RecursionError):
+        return None
+    return terms if isinstance(terms, list) else None
+
+
+def field(row: Row, table: Aliases, name: str) -> Any:
+    """The value of a field under the first of its aliases that is there; None where none is."""
+    for alias in table[name]:
+        value = row.get(alias)
+        if value is not None and not isinstance(value, Null):
+            return value
+    return None
 
 
 def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
+def item(value: Any) -> str:
+    """An item as it is written: true and false are words where they stand among words."""
+    return str(value).upper() if isinstance(value, bool) else word(value)
+
+
 def word(value: Any) -> str:
     """Numbers are items too. What UTF-8 cannot carry (a lone surrogate) becomes a question mark."""
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return ""
-    return str(value).strip().encode("utf-8", "replace").decode()
+    text = str(value).strip()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def number(value: Any) -> float | None:

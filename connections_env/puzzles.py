@@ -152,3 +152,9 @@ class Puzzle:
     @property
     def group_size(self) -> int:
         return len(self.groups[0].members)
+
+
+if __name__ == "__main__":
+    from connections_env.catalogue import main
+
+    raise SystemExit(main())

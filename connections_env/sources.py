@@ -1,31 +1,31 @@
-"""Puzzles from where users keep them: a Hugging Face dataset, a file, or the ones bundled here.
+"""Puzzles from where users keep them: a Hugging Face dataset, a file, a folder, or the ones bundled here.
 
 load_puzzles("ericbotti/connections-puzzles", "train_sft")
 load_puzzles("my_puzzles.jsonl")
+load_puzzles("folder/of/files")
 load_puzzles("builtin", "test")
 """
 
 import argparse
-import json
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from connections_env.boards import puzzle_from_row
+from connections_env.boards import puzzle_from_row, split_of
+from connections_env.decoding import Unreadable
 from connections_env.flags import UsageError
+from connections_env.layouts import Placed, whole_games
+from connections_env.puzzle_files import READERS, arrow_row, read_rows
 from connections_env.puzzles import Puzzle, UnplayableBoard
 
 DEFAULT_SOURCE = "ericbotti/connections-puzzles"
 DEFAULT_SPLIT = "train_sft"
 BUILTIN = Path(__file__).parent / "data" / "puzzles.jsonl"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-
-
-Rows = Iterable[tuple[str, Any]]
-"""Places, as an error message names them, and what lies there."""
 
 
 class SourceError(ValueError):
@@ -36,12 +36,42 @@ class NotOnDisk(SourceError):
     """A hub dataset that was asked for without the network and has no local snapshot."""
 
 
+class Skipped(NamedTuple):
+    """A row that gave no puzzle."""
+
+    place: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
+
+
 @dataclass
 class Loaded:
-    """Puzzles in source order, no two alike; what was left out, as `place: reason`."""
+    """Puzzles in source order, no two alike, and what was left out."""
 
     puzzles: list[Puzzle] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    duplicates: list[Skipped] = field(default_factory=list)
+
+    def warnings(self) -> list[str]:
+        """What is allowed and yet worth knowing, a line each."""
+        boards = Counter(puzzle.puzzle_id for puzzle in self.puzzles)
+        shared = [puzzle_id for puzzle_id, count in boards.items() if count > 1]
+        if not shared:
+            return []
+        names = "1 id names" if len(shared) == 1 else f"{len(shared)} ids name"
+        return [f"{names} more than one board: {shared[0]!r} names {boards[shared[0]]}"]
+
+
+class NothingPlayable(SourceError):
+    """A source that was read and holds no board to play on."""
+
+    def __init__(self, source: str, loaded: Loaded):
+        left_out = loaded.skipped
+        why = f"; {len(left_out)} skipped, the first: {left_out[0]}" if left_out else ""
+        super().__init__(f"no playable puzzle in {source}{why}")
+        self.loaded = loaded
 
 
 def load_puzzles(source: str, split: str | None = None, *, local_only: bool = False) -> Loaded:
@@ -49,56 +79,61 @@ def load_puzzles(source: str, split: str | None = None, *, local_only: bool = Fa
 
     Without `split`, hub and bundled puzzles give `train_sft`, files give all they hold. Raises `SourceError`.
     """
-    path = Path(source)
-    rows: Rows
-    if source == "builtin":
-        rows, split = _read_jsonl(BUILTIN), split or DEFAULT_SPLIT
-    elif path.suffix.lower() in _READERS or path.exists():
-        rows = _read_file(path)
-    elif _HUB_ID.fullmatch(source):
+    if (rows := _rows_on_disk(source)) is not None:
+        split = split or (DEFAULT_SPLIT if source == "builtin" else None)
+        return _collect(_of_split(rows, source, split), source, split)
+    if _HUB_ID.fullmatch(source):
         split = split or DEFAULT_SPLIT
-        return _collect(_read_hub(source, split, local_only), source, split)
-    else:
-        raise SourceError(f"no puzzles at {source!r}: give a file, a dataset id like {DEFAULT_SOURCE}, or builtin")
-    return _collect(_of_split(rows, source, split), source, split)
+        return _collect(whole_games(_read_hub(source, split, local_only)), source, split)
+    raise SourceError(f"no puzzles at {source!r}: give a file, a dataset id like {DEFAULT_SOURCE}, or builtin")
 
 
-def _collect(rows: Rows, source: str, split: str | None) -> Loaded:
+def _rows_on_disk(source: str) -> list[Placed] | None:
+    """The rows of a file, a folder or the bundle; None for what must be a hub dataset if anything."""
+    path = BUILTIN if source == "builtin" else Path(source)
+    if not source or (path.suffix.lower() not in READERS and not path.exists()):
+        return None
+    try:
+        return read_rows(path)
+    except ValueError as error:
+        raise SourceError(str(error)) from None
+
+
+def _collect(rows: Iterable[Placed], source: str, split: str | None) -> Loaded:
     loaded, seen = Loaded(), dict[str, str]()
     for place, row in rows:
+        if isinstance(row, Unreadable):
+            loaded.skipped.append(Skipped(place, row.reason))
+            continue
         try:
-            if not isinstance(row, dict):
-                raise UnplayableBoard(f"expected a JSON object, got {str(row)[:40]!r}")
-            puzzle = puzzle_from_row({**row, "split": row.get("split") or split}, source)
+            puzzle = puzzle_from_row(row, source)
         except UnplayableBoard as error:
-            loaded.skipped.append(f"{place}: {error}")
+            loaded.skipped.append(Skipped(place, str(error)))
             continue
         if first := seen.get(puzzle.key):
-            loaded.skipped.append(f"{place}: the same items as {first}")
+            loaded.duplicates.append(Skipped(place, f"the same items as {first}"))
             continue
         seen[puzzle.key] = place
-        loaded.puzzles.append(puzzle)
+        loaded.puzzles.append(puzzle if puzzle.split or not split else replace(puzzle, split=split))
     if not loaded.puzzles:
-        why = f"; {len(loaded.skipped)} skipped, the first: {loaded.skipped[0]}" if loaded.skipped else ""
-        raise SourceError(f"no playable puzzle in {source}{why}")
+        raise NothingPlayable(source, loaded)
     return loaded
 
 
-def _of_split(rows: Rows, source: str, split: str | None) -> Rows:
+def _of_split(rows: list[Placed], source: str, split: str | None) -> list[Placed]:
     if split is None:
         return rows
-    rows = list(rows)
     splits = _split_names(rows)
     if not splits:
         raise SourceError(f"{source} has no splits; leave out --split")
     if split not in splits:
         raise SourceError(f"{source} has no split {split!r}; it has {', '.join(sorted(splits))}")
     # Rows that cannot be read belong to no split; they stay, to be counted and named.
-    return [(place, row) for place, row in rows if not isinstance(row, dict) or str(row.get("split")) == split]
+    return [(place, row) for place, row in rows if isinstance(row, Unreadable) or split_of(row) == split]
 
 
-def _split_names(rows: Rows) -> set[str]:
-    return {str(row["split"]) for _, row in rows if isinstance(row, dict) and row.get("split")}
+def _split_names(rows: Iterable[Placed]) -> set[str]:
+    return {split for _, row in rows if not isinstance(row, Unreadable) and (split := split_of(row))}
 
 
 def other_splits(source: str, split: str) -> list[str]:
@@ -106,13 +141,10 @@ def other_splits(source: str, split: str) -> list[str]:
 
     Empty where `split` is: a source without splits. Raises `SourceError`.
     """
-    path = Path(source)
     if not split:
         return []
-    if source == "builtin":
-        names = _split_names(_read_jsonl(BUILTIN))
-    elif path.suffix.lower() in _READERS or path.exists():
-        names = _split_names(_read_file(path))
+    if (rows := _rows_on_disk(source)) is not None:
+        names = _split_names(rows)
     elif _HUB_ID.fullmatch(source):
         names = _hub_splits(source)
     else:
@@ -120,49 +152,7 @@ def other_splits(source: str, split: str) -> list[str]:
     return sorted(names - {split})
 
 
-def _read_file(path: Path) -> Rows:
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise SourceError(f"cannot read puzzles from {path}; give one of {', '.join(_READERS)}")
-    try:
-        return list(reader(path))
-    except FileNotFoundError:
-        raise SourceError(f"no such file: {path}") from None
-    except (OSError, ValueError, RecursionError) as error:  # broken JSON or Parquet, bytes that are not UTF-8
-        raise SourceError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                row = line.strip()  # not an object: `_collect` counts and names it
-            yield f"{path.name}:{number}", row
-
-
-def _read_json(path: Path) -> Iterator[tuple[str, Any]]:
-    rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    if not isinstance(rows, list):
-        raise ValueError("expected a JSON list of puzzles")
-    for number, row in enumerate(rows, 1):
-        yield f"{path.name}[{number}]", row
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
-    import pyarrow.parquet  # slow to import, and few puzzle files are Parquet
-
-    for number, row in enumerate(pyarrow.parquet.read_table(path).to_pylist(), 1):
-        yield f"{path.name}[{number}]", row
-
-
-_READERS = {".jsonl": _read_jsonl, ".json": _read_json, ".parquet": _read_parquet}
-
-
-def _read_hub(dataset_id: str, split: str, local_only: bool) -> Iterator[tuple[str, Any]]:
+def _read_hub(dataset_id: str, split: str, local_only: bool) -> Iterator[Placed]:
     """Rows of a split, through a snapshot in the hub client's cache, so that a later dry run needs no network."""
     import datasets
 
@@ -173,7 +163,7 @@ def _read_hub(dataset_id: str, split: str, local_only: bool) -> Iterator[tuple[s
         # leaves in a cache all the same (locks) goes with the folder.
         with tempfile.TemporaryDirectory() as cache:
             rows = datasets.load_dataset(folder, split=split, streaming=True, cache_dir=cache)
-            yield from ((f"{dataset_id}/{split}[{number}]", row) for number, row in enumerate(rows, 1))
+            yield from ((f"{dataset_id}/{split}[{number}]", arrow_row(row)) for number, row in enumerate(rows, 1))
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         raise SourceError(f"cannot load split {split!r} of {dataset_id}: {str(error).splitlines()[0]}") from None
 
@@ -215,10 +205,13 @@ def chosen_puzzles(
 ) -> list[Puzzle]:
     """The puzzles the flags choose, in source order. Reports skipped boards. Raises `SourceError`, `UsageError`."""
     loaded = load_puzzles(puzzle_source(args), args.split, local_only=local_only)
-    for line in loaded.skipped[:10]:
-        report(f"{line}; skipped")
-    if len(loaded.skipped) > 10:
-        report(f"... and {len(loaded.skipped) - 10} more boards skipped")
+    left_out = [*loaded.skipped, *loaded.duplicates]
+    for row in left_out[:10]:
+        report(f"{row}; skipped")
+    if len(left_out) > 10:
+        report(f"... and {len(left_out) - 10} more boards skipped")
+    for line in loaded.warnings():
+        report(f"{puzzle_source(args)}: {line}")
     puzzles = loaded.puzzles
     if args.puzzle_ids_file:
         puzzles = _listed(puzzles, args.puzzle_ids_file, report)

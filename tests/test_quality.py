@@ -1,6 +1,5 @@
 """What a good game is, and which of a puzzle's rollouts is best."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -107,7 +106,7 @@ def test_reasoning_inside_the_content_makes_a_reply_fit():
 
 
 def test_a_reply_whose_end_is_not_known_is_taken_as_complete():
-    replies = [dataclasses.replace(reply, finish_reason=None) for reply in script_replies(PUZZLE, "RRR")]
+    replies = [reply._replace(finish_reason=None) for reply in script_replies(PUZZLE, "RRR")]
     assert rejection(facts_of(rollout(PUZZLE, replies))) is None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from connections_env import simulated
+from connections_env import catalogue, simulated
 from connections_env.records import Rollout
 
 ROOT = Path(__file__).parent.parent
@@ -19,6 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 PARSERS = {name: importlib.import_module(name.removesuffix(".py")).parse_args for name in SCRIPTS}
 PARSERS["-m connections_env.simulated"] = simulated.parse_args
+PARSERS["-m connections_env.puzzles"] = catalogue.parse_args
 TIMES = re.compile(r"[\d.]+ s$", re.MULTILINE)
 
 
@@ -60,6 +61,14 @@ def test_the_one_minute_run_prints_what_the_readme_shows(clone):
     ]
 
 
+def test_the_catalogue_of_the_bundled_puzzles_is_what_the_readme_shows(clone):
+    shown = next(block for block in blocks("console") if "connections_env.puzzles builtin" in block)
+    command, output = shown.removeprefix("$ ").split("\n", 1)
+    done = run(command, clone)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == output
+
+
 def test_a_second_run_goes_on_from_the_first(clone):
     command = next(command for command in commands() if "--offline" in command)
     left_at = re.findall(r"\d+ Good, \d+ Bad", run(command, clone).stdout)[-1]
@@ -93,8 +102,8 @@ def test_every_command_is_one_its_script_understands(command):
     PARSERS[script](shlex.split(rest))
 
 
-def flags_of(script):
-    done = subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+def flags_of(*script):
+    done = subprocess.run([sys.executable, *script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     # Descriptions and help texts may name flags too; a flag of the script's own opens its line.
     lines = [line for line in done.stdout.splitlines() if re.match(r"  -", line)]
     return {flag for line in lines for flag in re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", line.split("   ")[0])}
@@ -109,6 +118,12 @@ def documented_flags():
 def test_documented_flags_are_exactly_those_of_help():
     known = set().union(*map(flags_of, SCRIPTS))
     assert documented_flags() == known - {"-h", "--help"}
+
+
+def test_the_flags_of_the_catalogue_are_those_its_section_tells_of():
+    section = README.split("## Your puzzles")[1].split("\n## ")[0]
+    told = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", section)) - {"--puzzles", "-m"}
+    assert told == flags_of("-m", "connections_env.puzzles") - {"-h", "--help", "--verbose"}
 
 
 def test_the_shown_record_has_exactly_the_fields_of_a_row():

@@ -1,5 +1,6 @@
 """Puzzles from files, from the hub's cache on this machine, and from the bundle."""
 
+import argparse
 import json
 import os
 import socket
@@ -13,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from connections_env.puzzles import normalise
-from connections_env.sources import NotOnDisk, SourceError, load_puzzles
+from connections_env.sources import NotOnDisk, SourceError, chosen_puzzles, load_puzzles
 from tests.rollouts import board, boards, hub_row, puzzle_file
 
 ROOT = Path(__file__).parents[1]
@@ -102,9 +103,7 @@ def test_days_with_blank_members_are_skipped_counted_and_named(tmp_path):
     days[3]["answers"][0]["members"][3] = "  "
     loaded = load(tmp_path / "archive.json", days)
     assert [puzzle.puzzle_id for puzzle in loaded.puzzles] == ["0", "1"]
-    assert len(loaded.skipped) == 2
-    assert all("archive.json" in line for line in loaded.skipped)
-    assert all("blank item" in line for line in loaded.skipped)
+    assert [str(row) for row in loaded.skipped] == ["archive.json[3]: blank item", "archive.json[4]: blank item"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +126,7 @@ def test_a_board_that_cannot_be_played_is_skipped_and_named_with_the_reason(tmp_
     spoil(rows[1])
     loaded = load(tmp_path / "puzzles.jsonl", rows)
     assert [puzzle.puzzle_id for puzzle in loaded.puzzles] == ["made-0", "made-2", "made-3"]
-    (line,) = loaded.skipped
+    (line,) = map(str, loaded.skipped)
     assert line.startswith("puzzles.jsonl:2: ")
     assert why in line
 
@@ -238,9 +237,20 @@ def test_a_puzzle_that_comes_twice_is_taken_once_whatever_its_id_order_and_case(
     again["all_words"] = None
     loaded = load(tmp_path / "puzzles.jsonl", [*map(hub_row, FOUR), again])
     assert [puzzle.puzzle_id for puzzle in loaded.puzzles] == ["made-0", "made-1", "made-2", "made-3"]
-    (line,) = loaded.skipped
-    assert line.startswith("puzzles.jsonl:5: ")
-    assert "same items" in line
+    assert loaded.skipped == []
+    assert [str(row) for row in loaded.duplicates] == ["puzzles.jsonl:5: the same items as puzzles.jsonl:1"]
+
+
+def test_a_run_says_what_of_its_puzzles_is_left_out_and_which_ids_name_several(tmp_path):
+    rows = [hub_row(puzzle) | {"puzzle_id": "one"} for puzzle in (FOUR[0], FOUR[0], FOUR[1])]
+    path, told = write(tmp_path / "puzzles.jsonl", [*rows, {}]), []
+    args = argparse.Namespace(puzzles=path, split=None, puzzle_ids_file=None, num_examples=None)
+    assert len(chosen_puzzles(args, told.append)) == 2
+    assert told == [
+        "puzzles.jsonl:4: no groups found in it; skipped",
+        "puzzles.jsonl:2: the same items as puzzles.jsonl:1; skipped",
+        f"{path}: 1 id names more than one board: 'one' names 2",
+    ]
 
 
 # Splits
@@ -339,12 +349,14 @@ def test_a_source_that_is_nowhere_is_one_clear_line(source):
     assert "\n" not in str(told.value)
 
 
-def test_a_folder_is_one_clear_line(tmp_path):
-    with pytest.raises(SourceError):
-        load_puzzles(str(tmp_path))
+def test_a_folder_without_puzzle_files_is_one_clear_line(tmp_path):
     (tmp_path / "odd.jsonl").mkdir()
-    with pytest.raises(SourceError):
-        load_puzzles(str(tmp_path / "odd.jsonl"))
+    (tmp_path / "notes.txt").write_text("words")
+    for folder in (tmp_path, tmp_path / "odd.jsonl"):
+        with pytest.raises(SourceError) as told:
+            load_puzzles(str(folder))
+        ending = "they end in one of .json, .jsonl, .csv, .yaml, .yml, .parquet"
+        assert str(told.value) == f"no puzzle files in {folder}; {ending}"
 
 
 JUNK = ["{", "nul", "[1]", "3", '"text"', "{}", "[" * 100_000]
@@ -357,9 +369,9 @@ def test_a_line_that_is_no_puzzle_is_skipped_and_named_and_stops_no_other(tmp_pa
     path.write_text("\n".join([lines[0], junk, *lines[1:]]))
     loaded = load_puzzles(str(path))
     assert len(loaded.puzzles) == 4
-    assert len(loaded.skipped) == 1
-    assert loaded.skipped[0].startswith("puzzles.jsonl:2: ")
-    assert len(loaded.skipped[0]) < 200
+    (line,) = map(str, loaded.skipped)
+    assert line.startswith("puzzles.jsonl:2: ")
+    assert len(line) < 200
 
 
 @pytest.mark.parametrize(

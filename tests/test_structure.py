@@ -33,7 +33,7 @@ IMPURE = {
     *("random", "time", "ctypes", "importlib"),
 }
 # Slow to import. Only the modules that are about them may do so at import; others inside the function that needs them.
-HEAVY = {"openai", "datasets", "tiktoken", "aiohttp", "httpx2", "pyarrow", "pandas"}
+HEAVY = {"openai", "datasets", "huggingface_hub", "tiktoken", "aiohttp", "httpx2", "pyarrow", "pandas", "yaml"}
 ABOUT = {
     f"{PACKAGE}.endpoint": {"openai", "httpx2", "aiohttp"},
     f"{PACKAGE}.simulated": {"openai", "httpx2", "aiohttp"},
@@ -44,6 +44,11 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.glob(f"{PACKAGE}/**/*.py"))
 }
 FILES = SCRIPTS | MODULES
+
+
+def is_command(node):
+    """The block that runs only where a file is run as a command."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
 
 
 def at_import(tree):
@@ -63,6 +68,7 @@ def at_import(tree):
 def imports(source, name, lazy=True):
     """Absolute names of the modules a source text imports; with lazy=False only those it imports when imported."""
     tree = ast.parse(source)
+    tree.body = [node for node in tree.body if not is_command(node)]
     found = set()
     for node in ast.walk(tree) if lazy else at_import(tree):
         if isinstance(node, ast.Import):
@@ -109,6 +115,25 @@ def test_the_game_core_touches_no_files_network_processes_or_clock(module):
     tree = ast.parse(FILES[f"{PACKAGE}.{module}"].read_text(encoding="utf-8"))
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     assert not called & {"open", "print", "input", "exec", "eval", "__import__"}
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_a_core_module_that_is_also_a_command_leaves_it_to_another(module):
+    tree = ast.parse(FILES[f"{PACKAGE}.{module}"].read_text(encoding="utf-8"))
+    commands = [[ast.unparse(line) for line in node.body] for node in tree.body if is_command(node)]
+    told = [[f"from {PACKAGE}.catalogue import main", "raise SystemExit(main())"]]
+    assert commands == (told if module == "puzzles" else [])
+
+
+PURE = ("boards", "decoding", "layouts")
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_what_reads_rows_touches_no_files_network_processes_or_clock(module):
+    found = imports_of(f"{PACKAGE}.{module}")
+    assert tops(found) <= {"yaml", PACKAGE, *sys.stdlib_module_names}
+    assert not tops(found) & IMPURE
+    assert {name.split(".")[1] for name in found if name.startswith(f"{PACKAGE}.")} <= {*PURE, "puzzles"}
 
 
 @pytest.mark.parametrize("script", sorted(SCRIPTS.keys() - {DRIVER}))
@@ -180,11 +205,14 @@ class A:
 def f():
     import tiktoken
     from connections_env import endpoint
+if __name__ == "__main__":
+    from connections_env import catalogue
 """
     at_once = imports(source, f"{PACKAGE}.x", lazy=False)
     assert {"os.path", f"{PACKAGE}.files", f"{PACKAGE}.tokens", "json", "pandas", "csv"} <= at_once
     assert not at_once & {"openai", "tiktoken", f"{PACKAGE}.endpoint"}
     assert {"openai", "tiktoken", f"{PACKAGE}.endpoint"} <= imports(source, f"{PACKAGE}.x")
+    assert f"{PACKAGE}.catalogue" not in imports(source, f"{PACKAGE}.x")
 
 
 def test_there_is_something_to_read():
