@@ -30,7 +30,7 @@ from connections_env.records import BadRow, ResumedFrom, Rollout
 from connections_env.salvage import job_row
 from connections_env.session import alone_with, open_endpoint, play_jobs, results_folder, rollout_ids
 from connections_env.steps import check_input, check_writable, locked, read_step, write_rows
-from connections_env.terminal import Reporter, notify, printable
+from connections_env.terminal import Reporter, notify, say
 
 DOCTORED, RERUN = "doctored_gameplay.jsonl", "doctor_gameplay_rerun.jsonl"
 
@@ -205,10 +205,7 @@ async def _play(args: argparse.Namespace, source: Path, folder: Path) -> int:
         print(f"every game -> {shown(path)}" if path else "no game got a reply")
         halt = endpoint.halt
         if path is None:
-            print(
-                printable(f"stopped: {halt.why if halt else 'nothing was answered'}; no file was changed"),
-                file=sys.stderr,
-            )
+            say(f"stopped: {halt.why if halt else 'nothing was answered'}; no file was changed")
             return (halt.exit_status if halt else 0) or 1
     left = write(ward, args.output_dir)
     not_played = {
@@ -224,7 +221,7 @@ async def _play(args: argparse.Namespace, source: Path, folder: Path) -> int:
     print(f"{len(ward.doctored)} doctored games -> {shown(args.output_dir / DOCTORED)}")
     print(f"{len(left)} jobs to run again -> {shown(args.output_dir / RERUN)}")
     if halt:
-        print(printable(f"stopped: {halt.why}"), file=sys.stderr)
+        say(f"stopped: {halt.why}")
         return halt.exit_status
     return 0
 

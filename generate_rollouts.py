@@ -23,7 +23,7 @@ from connections_env.rulesets import RULESETS, Ruleset
 from connections_env.session import open_endpoint, play_jobs, results_folder, rollout_ids
 from connections_env.sources import chosen_puzzles
 from connections_env.steps import check_writable
-from connections_env.terminal import notify, printable
+from connections_env.terminal import notify, say
 
 
 def fresh_jobs(
@@ -61,7 +61,7 @@ async def _play(args: argparse.Namespace) -> int:
     print(run_table(tally, len(jobs), len(puzzles), endpoint, time.monotonic() - started))
     print(f"\nwrote {shown(path)}" if path else "\nno game got a reply; nothing was written")
     if endpoint.halt:
-        print(printable(f"stopped: {endpoint.halt.why}"), file=sys.stderr)
+        say(f"stopped: {endpoint.halt.why}")
         return endpoint.halt.exit_status
     return 0
 

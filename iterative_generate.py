@@ -43,7 +43,7 @@ from connections_env.session import (
 from connections_env.sources import NotOnDisk, chosen_puzzles
 from connections_env.standings import Standings, fetch, keys_of
 from connections_env.steps import check_writable, lines_of, replace_files
-from connections_env.terminal import Reporter, notify, printable
+from connections_env.terminal import Reporter, notify, say
 from connections_env.tokens import limits_of, load_tokenizer
 from generate_rollouts import fresh_jobs
 
@@ -230,7 +230,7 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
             print(spent(endpoint.opened, time.monotonic() - started))
         print(next_steps(situation, args, folder))
     if endpoint.halt is not None:
-        print(printable(f"stopped: {endpoint.halt.why}"), file=sys.stderr)
+        say(f"stopped: {endpoint.halt.why}")
         return endpoint.halt.exit_status or status
     return status
 

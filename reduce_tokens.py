@@ -42,7 +42,7 @@ from connections_env.steps import (
     rerun_list,
 )
 from connections_env.tables import reasons_table, share
-from connections_env.terminal import NAMED_PROBLEMS, Reporter, notify, printable
+from connections_env.terminal import NAMED_PROBLEMS, Listener, Reporter, notify, say
 from connections_env.tokens import Counts, Limits, Tokenizer, limits_of, load_tokenizer
 
 GOOD, DOCTORED = "good_examples.jsonl", "doctored_gameplay.jsonl"
@@ -179,7 +179,7 @@ async def _reduce_all(streams: list[Stream], endpoint: Endpoint, plan: Plan, *, 
         place = f"cannot write to {shown(folder)}: {error.strerror}"
         endpoint.stop(f"{place}; make room or mend the folder, then run again", 1)
 
-    with interrupts(endpoint), tqdm(total=len(todo), unit="row", dynamic_ncols=True) as bar:
+    with interrupts(endpoint), tqdm(total=len(todo), unit="row", dynamic_ncols=True, file=Listener()) as bar:
 
         async def work() -> None:
             for key, (stream, row) in queue:
@@ -381,11 +381,10 @@ async def _reduce(args: argparse.Namespace) -> int:
         return 0
     over = len({key for stream in streams for key in stream.over.values()})
     why = outcome.halt.why if outcome.halt else "the endpoint gave some requests up"
-    print(printable(f"stopped: {why}"), file=sys.stderr)
-    print(
+    say(f"stopped: {why}")
+    say(
         f"{over - outcome.left} of {over} rows are finished, the outputs are as they were; what was paid for is kept: "
-        "run the same command again to go on",
-        file=sys.stderr,
+        "run the same command again to go on"
     )
     # A used-up budget leaves the outputs unwritten: the next step must not go on with old ones.
     return (outcome.halt.exit_status if outcome.halt else 0) or 1

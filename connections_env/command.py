@@ -1,5 +1,6 @@
 """How every command ends: one line for what went wrong, and an exit status that says whose turn it is."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -7,22 +8,26 @@ from connections_env.flags import UsageError
 from connections_env.play import Disagrees
 from connections_env.records import BadRow, FutureRow
 from connections_env.sources import SourceError
-from connections_env.terminal import printable
+from connections_env.terminal import say
 
 
 def exit_status(work: Callable[[], int]) -> int:
-    """What `work` returns; 2 for what was known to be wrong beforehand, 1 for bad data or disks, 130 for Ctrl-C."""
+    """What `work` returns; 2 for what was known to be wrong beforehand, 130 for Ctrl-C.
+
+    1 for bad data or disks, and where nobody reads the output any more.
+    """
     try:
-        return work()
+        status = work()
+        sys.stdout.flush()  # what cannot be said is to be known here, not when the interpreter ends
+        return status
+    except BrokenPipeError:  # `| head` has seen enough; what was paid for is saved by now
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (UsageError, SourceError) as error:
-        _say(error)
+        say(f"error: {error}")
         return 2
     except (BadRow, FutureRow, Disagrees, OSError) as error:
-        _say(error)
+        say(f"error: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
-
-
-def _say(error: Exception) -> None:
-    print(printable(f"error: {error}"), file=sys.stderr)

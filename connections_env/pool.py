@@ -20,9 +20,10 @@ from connections_env.prompts import Message
 from connections_env.quality import facts_of, rejection
 from connections_env.records import Rollout, Usage
 from connections_env.tables import share
-from connections_env.terminal import notify
+from connections_env.terminal import Listener, notify
 
-GRACE = 5.0  # seconds that replies in flight get after a SIGTERM
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GRACE = 5.0  # seconds that replies in flight get after a SIGTERM or SIGHUP
 REASONING_EXPECTED_WITHIN = 20  # replies
 NO_REASONING = (
     f"none of the first {REASONING_EXPECTED_WITHIN} replies holds reasoning, so no game could become an example; "
@@ -77,7 +78,7 @@ async def play_all(
 
     tally, queue = Tally(), iter(jobs)
     ask = _Listener(endpoint, allow_empty_reasoning)
-    with tqdm(total=total, unit="game", disable=not show_progress, dynamic_ncols=True) as bar:
+    with tqdm(total=total, unit="game", disable=not show_progress, dynamic_ncols=True, file=Listener()) as bar:
 
         def count(rollout: Rollout) -> None:
             tally.count(rollout)
@@ -174,7 +175,7 @@ class _Listener:
 
 @contextlib.contextmanager
 def interrupts(endpoint: Endpoint) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run gently while in this block, a second one at once.
+    """Ctrl-C, SIGTERM and a terminal that is closed end the run gently while in this block, a second one at once.
 
     Who sends SIGTERM kills soon after, containers within ten seconds: then the replies in flight get only a few.
     """
@@ -189,13 +190,14 @@ def interrupts(endpoint: Endpoint) -> Iterator[None]:
         waiting = f"waiting for what is paid for ({endpoint.in_flight} in flight); " if endpoint.in_flight else ""
         notify(f"interrupted: {waiting}once more to stop at once")
         endpoint.stop("interrupted", INTERRUPTED)
-        if number == signal.SIGTERM:
+        if number != signal.SIGINT:
             loop.call_later(GRACE, endpoint.abort)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    heard = [number for number in INTERRUPTS if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores SIGHUP
+    for number in heard:
         loop.add_signal_handler(number, interrupted, number)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in heard:
             loop.remove_signal_handler(number)

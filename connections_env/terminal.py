@@ -2,6 +2,8 @@
 
 import re
 import sys
+from contextlib import suppress
+from typing import Any
 
 NAMED_PROBLEMS = 20  # problems named one by one unless --verbose asks for all
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -13,10 +15,30 @@ def printable(text: str) -> str:
 
 
 def notify(line: str) -> None:
-    """A line that does not tear the progress bar."""
+    """A line that does not tear the progress bar. Lost without harm where nobody listens any more."""
     from tqdm import tqdm  # here, so that `--help` does without
 
-    tqdm.write(printable(line), file=sys.stderr)
+    tqdm.write(printable(line), file=Listener())
+
+
+def say(line: str) -> None:
+    """A line on standard error without a progress bar around."""
+    print(printable(line), file=Listener())
+
+
+class Listener:
+    """Standard error that may be gone: a terminal closed or a pipe cut must not end a run that is paid for."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # the second where Python has closed it
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)  # what a progress bar asks of a terminal: its encoding, its size
 
 
 class Reporter:
