@@ -22,6 +22,7 @@ import reduce_tokens
 from connections_env.candidates import Candidate
 from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint
+from connections_env.estimate import Estimate, estimate
 from connections_env.files import claim_results_file, line_number, next_number, results_files, shown
 from connections_env.flags import add_flags, at_least, command_parser
 from connections_env.ledger import Ledger
@@ -37,6 +38,7 @@ from connections_env.session import (
     masked_command,
     open_endpoint,
     play_jobs,
+    prices_of,
     results_folder,
     rollout_ids,
 )
@@ -169,6 +171,14 @@ def look(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter, *, p
     return standings
 
 
+def forecast(situation: Situation, standings: Standings, args: argparse.Namespace) -> Estimate | None:
+    """What the next loop would take, by the mean of the games at hand."""
+    left = len(situation.salvageable) + len(situation.missing)
+    games = left + (len(situation.unsalvageable) if args.restart_unsalvageable else 0)
+    took = standings.took_simulated if args.offline else standings.took
+    return estimate(took, games * args.rollouts_per_example, prices_of(args))
+
+
 def dry_run(args: argparse.Namespace, report: Reporter) -> int:
     """Prints one loop's block for what is there. Calls nobody, writes nothing."""
     puzzles, unknown = [], None
@@ -180,6 +190,8 @@ def dry_run(args: argparse.Namespace, report: Reporter) -> int:
     # Without the puzzles, what the folder holds can be counted all the same; what it lacks cannot.
     situation = assess(puzzles, standings, all_puzzles=args.all_puzzles or unknown is not None)
     print(situation.block("Loop 1", puzzles_known=unknown is None))
+    if unknown is None and (next_loop := forecast(situation, standings, args)):
+        print(f"\nThe next loop: {next_loop}")
     if unknown is not None:
         print(f"\n{unknown}")
     return 0
@@ -206,6 +218,8 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
             print(situation.block(f"Loop {number}", came_of_it), end="\n\n", flush=True)
             if not made:
                 break
+            if expected := forecast(situation, standings, args):
+                notify(f"loop {number}: {expected}")
             tally, path = await play_jobs(made, endpoint.get(), lambda: claim_results_file(folder), args)
             where = shown(path) if path else "no file"
             notify(f"loop {number}: {tally.games} of {len(made)} games played, in {where}")

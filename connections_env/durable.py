@@ -1,6 +1,7 @@
 """Rows appended so that they are on the disk before anyone counts them, without holding up the event loop."""
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,8 @@ class ResultsFile:
         self._unsynced: list[Callable[[], None]] = []
         self._dirty = asyncio.Event()
         self.path: Path | None = None
+        self.orphaned: list[str] = []
+        """Rows that were in the file when it was removed while it was written."""
 
     async def __aenter__(self) -> Self:
         self._syncer = asyncio.create_task(self._sync_forever())
@@ -41,9 +44,12 @@ class ResultsFile:
                 if self._unsynced:
                     os.fsync(self._fd)
                     self._count(len(self._unsynced))
+                self._check_not_removed(self._fd)
             except OSError as error:
                 self._on_failure(error)
             finally:
+                if not os.fstat(self._fd).st_nlink:
+                    self.orphaned = os.pread(self._fd, self._size, 0).decode().splitlines()
                 os.close(self._fd)
                 self._fd = None
 
@@ -67,6 +73,10 @@ class ResultsFile:
         self._unsynced.append(then)
         self._dirty.set()
 
+    def _check_not_removed(self, descriptor: int) -> None:
+        if not os.fstat(descriptor).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "removed while it was written", str(self.path))
+
     def _count(self, synced: int) -> None:
         done, self._unsynced = self._unsynced[:synced], self._unsynced[synced:]
         for then in done:
@@ -81,6 +91,7 @@ class ResultsFile:
             if self._fd is not None and waiting:
                 try:
                     await asyncio.to_thread(os.fsync, self._fd)
+                    self._check_not_removed(self._fd)
                 except OSError as error:
                     self._on_failure(error)
                     return

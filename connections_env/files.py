@@ -63,7 +63,7 @@ def claim_results_file(folder: Path) -> tuple[Path, int]:
 def claim_file(path: Path) -> int:
     """Creates a file that must not exist yet, and its folder. Raises FileExistsError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
 
 
 @dataclass(frozen=True, slots=True)

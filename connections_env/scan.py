@@ -16,6 +16,7 @@ import msgspec
 
 from connections_env.agreement import difference, recorded
 from connections_env.candidates import Candidate, keep_best, merge_best
+from connections_env.estimate import Took
 from connections_env.files import BYTE_ORDER_MARK, lines_in
 from connections_env.foreign import adopt, game_of, origin_of
 from connections_env.judging import judge_line
@@ -46,6 +47,12 @@ class _Themes(msgspec.Struct, gc=False):
     right: tuple[bool, ...]
 
 
+class _Usage(msgspec.Struct, gc=False):
+    input: int
+    output: int
+    cached: int
+
+
 class _Row(msgspec.Struct, gc=False):
     schema_version: Literal[1]
     rollout_id: str
@@ -56,6 +63,7 @@ class _Row(msgspec.Struct, gc=False):
     reward: float
     reply_tokens: tuple[int, ...]
     reply_unfit: tuple[str | None, ...]
+    usage: _Usage
     simulated: bool
 
     @property
@@ -113,6 +121,9 @@ class Scan:
     """Keys of the puzzles that have more rollouts than are kept."""
     rows_of: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
+    took: Took = field(default_factory=Took)
+    took_simulated: Took = field(default_factory=Took)
+    """Apart, since they say nothing of a real model's games."""
     unreadable: Counter[str] = field(default_factory=Counter)
     """Lines that are no game, by reason."""
     differences: list[tuple[int, str]] = field(default_factory=list)
@@ -155,6 +166,12 @@ def _take_ours(found: Scan, wanted: Wanted, raw: memoryview) -> bool:
     if key:
         found.counts[OURS] += 1
         found.counts["simulated"] += row.simulated
+        if row.usage.output:
+            took = found.took_simulated if row.simulated else found.took
+            took.games += 1
+            took.input += row.usage.input
+            took.cached += row.usage.cached
+            took.output += row.usage.output
         ours = row.info.ruleset == wanted.ruleset
         _count(found, wanted, key if ours else None, row.rollout_id, facts_of(row), replayable=True)
     return bool(key)

@@ -91,7 +91,7 @@ def open_endpoint(args: argparse.Namespace, puzzles: Sequence[Puzzle]) -> Endpoi
         max_retries=args.max_retries,
         timeout=args.timeout,
         give_up_after=args.give_up_after,
-        prices=_prices(args),
+        prices=prices_of(args),
         max_cost=args.max_cost,
         token_budget=args.token_budget,
     )
@@ -176,7 +176,8 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def _prices(args: argparse.Namespace) -> Prices | None:
+def prices_of(args: argparse.Namespace) -> Prices | None:
+    """The prices of the flags; None where none are given. Raises `UsageError` for a budget without them."""
     if args.price_input is None or args.price_output is None:
         if args.max_cost is not None:
             raise UsageError("--max-cost needs --price-input and --price-output (and --price-cached where it differs)")
@@ -256,9 +257,9 @@ async def play_jobs(
             sampling=without_secrets(sampling_of(args)),
         )
     endpoint.settle()
-    if tally.unsaved:
+    if unsaved := [*results.orphaned, *tally.unsaved]:
         try:
-            notify(f"{len(tally.unsaved)} games that could not be saved are in {rescue(tally.unsaved)}")
+            notify(f"{len(unsaved)} games that could not be saved are in {rescue(unsaved)}")
         except OSError as error:
-            notify(f"{len(tally.unsaved)} games could not be saved anywhere: {error.strerror}")
+            notify(f"{len(unsaved)} games could not be saved anywhere: {error.strerror}")
     return tally, results.path

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import get_args
 
 from connections_env.candidates import Candidate, merge_best
+from connections_env.estimate import Took
 from connections_env.foreign import Origin, rollout_at
 from connections_env.puzzles import Puzzle
 from connections_env.records import FutureRow, Rollout
@@ -51,6 +52,8 @@ class Standings:
         self.truncate: Truncate = truncate
         self.counts: Counter[str] = Counter()
         """Rows by who wrote them and by what became of them: counted, empty, other ruleset; how many are simulated."""
+        self.took, self.took_simulated = Took(), Took()
+        """What rows of this project cost, for those of real models and of the simulated player."""
         self.unreadable: Counter[str] = Counter()
         """Lines that are no game, by reason."""
         self.differences: list[str] = []
@@ -91,6 +94,8 @@ class Standings:
         self._read_to[found.path] = found.end, lines + found.lines
         self.differences += [f"{self.name(found.path)}:{lines + number}: {how}" for number, how in found.differences]
         self.unreadable += found.unreadable
+        self.took += found.took
+        self.took_simulated += found.took_simulated
         self.counts += found.counts
         self.rows_of += found.rows_of
         self.counts["counted"] += found.rows_of.total()
