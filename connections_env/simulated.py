@@ -3,40 +3,46 @@
     client = AsyncOpenAI(api_key="none", http_client=DefaultAsyncHttpxClient(transport=SimulatedTransport(player)))
     uv run python -m connections_env.simulated --port 8001
     uv run python generate_rollouts.py --base-url http://127.0.0.1:8001/v1 --model simulated --puzzles builtin
+    uv run python -m connections_env.simulated --faults 0.1 --fault outage@20-40 --count counts.json
 
-The server listens on loopback only, and prints one line when it does.
+The server listens on loopback only, and prints one line when it does. What it is asked to do wrong (`--fault`) it does
+to real connections; the transport below the client does nothing wrong.
 """
 
 import argparse
 import asyncio
 import ipaddress
 import json
+import re
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+import textwrap
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import httpx2
 
+from connections_env.deliveries import error
+from connections_env.faults import KINDS, MIXED, Faults, fault_of, mixed, rate_of
 from connections_env.player import TIERS, SimulatedPlayer
+from connections_env.serving import REQUEST_ID, Service, counting, listening
 from connections_env.sources import SourceError, load_puzzles
 
-if TYPE_CHECKING:
-    from aiohttp import web
-
 MODEL = "simulated"
-REQUEST_ID = "X-Client-Request-Id"
-LARGEST_BODY = 64 * 2**20  # bytes; the whole game comes back with each turn
 
 
 def answer(player: SimulatedPlayer, method: str, path: str, raw: bytes, request_id: str) -> tuple[int, dict[str, Any]]:
     """HTTP status and JSON body for one request. Base URLs differ, so only the end of `path` counts."""
     if method == "POST" and path.endswith("/chat/completions"):
         body = _parsed(raw)
-        return (400, _error(body)) if isinstance(body, str) else (200, player.complete(body, request_id))
+        return (400, error(body)) if isinstance(body, str) else (200, player.complete(body, request_id))
     if method == "GET" and path.endswith("/models"):
         model = {"id": MODEL, "object": "model", "created": 0, "owned_by": MODEL}
         return 200, {"object": "list", "data": [model]}
-    return 404, _error(f"there is nothing at {method} {path}", "not_found")
+    return 404, error(f"there is nothing at {method} {path}", "not_found")
 
 
 def _parsed(raw: bytes) -> dict[str, Any] | str:
@@ -64,10 +70,6 @@ def _parsed(raw: bytes) -> dict[str, Any] | str:
     return "this endpoint does not stream" if body.get("stream") else body
 
 
-def _error(message: str, kind: str = "invalid_request_error") -> dict[str, Any]:
-    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
-
-
 class SimulatedTransport(httpx2.AsyncBaseTransport):
     """Answers below an HTTP client what the endpoint would; `latency` is in seconds. No request leaves the process."""
 
@@ -82,37 +84,25 @@ class SimulatedTransport(httpx2.AsyncBaseTransport):
         return httpx2.Response(status, json=body, request=request)
 
 
-def application(player: SimulatedPlayer, latency: float = 0.0) -> "web.Application":
-    """The endpoint as an aiohttp application; `latency` is in seconds."""
-    from aiohttp import web  # here, so that the transport does without a web server
-
-    async def handle(request: web.Request) -> web.Response:
-        raw = await request.read()
-        await asyncio.sleep(latency)
-        status, body = answer(player, request.method, request.path, raw, request.headers.get(REQUEST_ID, ""))
-        return web.json_response(body, status=status)
-
-    app = web.Application(client_max_size=LARGEST_BODY)
-    app.router.add_route("*", "/{path:.*}", handle)
-    return app
-
-
-async def serve(player: SimulatedPlayer, host: str, port: int, latency: float = 0.0) -> None:
-    """Serves until SIGINT or SIGTERM. Raises OSError when it cannot listen."""
-    from aiohttp import web
-
+async def serve(player: SimulatedPlayer, args: argparse.Namespace) -> None:
+    """Serves until SIGINT or SIGTERM. Raises OSError when it cannot listen, or cannot write what it was told to."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    runner = web.AppRunner(application(player, latency), access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port, backlog=4096).start()
-        shown = f"[{host}]" if ":" in host else host
-        print(f"serving {len(player.puzzles)} puzzles on http://{shown}:{runner.addresses[0][1]}/v1", flush=True)
-        await stop.wait()
-    finally:
-        await runner.cleanup()
+    with ExitStack() as files:
+        service = Service(
+            partial(answer, player),
+            Faults([*args.fault, *mixed(args.faults)], args.seed, args.outage),
+            latency=args.latency,
+            retry_after=args.retry_after,
+            spike=args.spike,
+            limit=args.limit,
+            log=files.enter_context(args.log.open("a", encoding="utf-8")) if args.log else None,
+        )
+        async with counting(service, args.count), listening(service, args.host, args.port) as addresses:
+            shown = f"[{args.host}]" if ":" in args.host else args.host
+            print(f"serving {len(player.puzzles)} puzzles on http://{shown}:{addresses[0][1]}/v1", flush=True)
+            await stop.wait()
 
 
 def loopback(host: str) -> str:
@@ -134,20 +124,79 @@ def seconds(text: str) -> float:
     return value
 
 
+def at_least_one(text: str) -> int:
+    """A whole number above 0; an argparse type."""
+    if not re.fullmatch(r"0*[1-9]\d*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def plainly(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """An argparse type that says what its reader says."""
+
+    def value(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as wrong:
+            raise argparse.ArgumentTypeError(str(wrong)) from None
+
+    return value
+
+
+def listed_kinds() -> str:
+    """The kinds of faults, a line each, for `--help`."""
+    lines = [f"  {kind:<15}{'' if kind in MIXED else '* '}{what}" for kind, (_, what) in KINDS.items()]
+    wrapped = [textwrap.fill(line, 100, subsequent_indent=" " * 17) for line in lines]
+    return "\n".join(["kinds of faults (* not among those that --faults mixes):", *wrapped])
+
+
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m connections_env.simulated",
         description="Serve a simulated player as an OpenAI-compatible endpoint on this machine.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog=listed_kinds(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", type=loopback, default="127.0.0.1", help="loopback address to listen on")
-    parser.add_argument("--port", type=int, default=8001, help="0: any free port")
-    parser.add_argument("--puzzles", default="builtin", help="builtin, a file, or a Hugging Face dataset id")
+    parser.add_argument("--host", type=loopback, default="127.0.0.1", help="loopback address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8001, help="0: any free port (8001)")
+    parser.add_argument("--puzzles", default="builtin", help="builtin, a file, or a Hugging Face dataset id (builtin)")
     parser.add_argument("--split", help="split of the puzzles")
-    parser.add_argument("--player-strength", choices=TIERS, default="strong", help="how well it plays")
-    parser.add_argument("--seed", type=int, default=0, help="another seed plays otherwise")
-    parser.add_argument("--latency", type=seconds, default=0.0, help="seconds before each answer")
-    return parser.parse_args(argv)
+    parser.add_argument("--player-strength", choices=TIERS, default="strong", help="how well it plays (strong)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="another seed plays otherwise, and other requests are hit (0)"
+    )
+    parser.add_argument("--latency", type=seconds, default=0.0, help="seconds before each answer (0)")
+    parser.add_argument(
+        "--limit", type=at_least_one, metavar="N", help="429 to requests that come while N are in flight"
+    )
+    faults = parser.add_argument_group("faults, done to chat completions")
+    faults.add_argument(
+        "--fault",
+        type=plainly(fault_of),
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="KIND=RATE: a share (0 to 1) of the requests; KIND@FROM-TO: all that come in a span of seconds since the "
+        "server started; KIND#N: the Nth request alone; may be given again",
+    )
+    faults.add_argument(
+        "--faults", type=plainly(rate_of), default=0.0, metavar="RATE", help="all that cost no game, together so often"
+    )
+    faults.add_argument("--retry-after", type=seconds, default=1.0, metavar="SECONDS", help="what a 429 asks for (1)")
+    faults.add_argument("--spike", type=seconds, default=5.0, metavar="SECONDS", help="length of a latency spike (5)")
+    faults.add_argument("--outage", type=seconds, default=5.0, metavar="SECONDS", help="length of an outage (5)")
+    faults.add_argument(
+        "--count", type=Path, metavar="FILE", help="keep there, as a JSON object, how often what was done"
+    )
+    faults.add_argument(
+        "--log", type=Path, metavar="FILE", help="append a JSON line before and after each answer that is sent"
+    )
+    args = parser.parse_args(argv)
+    try:
+        Faults([*args.fault, *mixed(args.faults)])
+    except ValueError as wrong:
+        parser.error(str(wrong))
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -155,13 +204,14 @@ def main(argv: list[str] | None = None) -> int:
     try:
         puzzles = load_puzzles(args.puzzles, args.split).puzzles
         player = SimulatedPlayer(puzzles, args.player_strength, args.seed)
-        asyncio.run(serve(player, args.host, args.port, args.latency))
-    except SourceError as error:
-        print(f"error: {error}", file=sys.stderr)
+        asyncio.run(serve(player, args))
+    except SourceError as wrong:
+        print(f"error: {wrong}", file=sys.stderr)
         return 2
-    except (OSError, OverflowError) as error:  # the second for a port that is no port number
-        reason = getattr(error, "strerror", None) or error
-        print(f"error: cannot listen on {args.host} port {args.port}: {reason}", file=sys.stderr)
+    except (OSError, OverflowError) as wrong:  # the second for a port that is no port number
+        reason, file = getattr(wrong, "strerror", None) or wrong, getattr(wrong, "filename", None)
+        place = f"write {file}" if file else f"listen on {args.host} port {args.port}"
+        print(f"error: cannot {place}: {reason}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         pass
