@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -94,7 +95,11 @@ class Situation:
 
 def assess(puzzles: list[Puzzle], standings: Standings, *, all_puzzles: bool = False) -> Situation:
     """Sorts puzzles by their best rollout; with `all_puzzles` also those that only the results files know."""
-    known = [Known(puzzle.key, n, puzzle, standings.of(puzzle)) for n, puzzle in enumerate(puzzles)]
+    boards = Counter(puzzle.puzzle_id for puzzle in puzzles)
+    known = [
+        Known(puzzle.key, n, puzzle, standings.of(puzzle, by_id=boards[puzzle.puzzle_id] == 1))
+        for n, puzzle in enumerate(puzzles)
+    ]
     if all_puzzles:
         others = enumerate(standings.others(puzzles), len(puzzles))
         known += [Known(key, n, None, standings.by_puzzle[key]) for n, key in others]

@@ -16,10 +16,16 @@ from connections_env.game import WON
 
 Outcome = Literal["won", "lost", "unfinished"]
 
-_WON = re.compile(r"won|win|solved|success|all_categories_found|theme_guessing_complete", re.IGNORECASE)
-_LOST = re.compile(r"lost|lose|loss|mistake|fail", re.IGNORECASE)
-_FOUND = re.compile(r"(groups?|categor\w+)_found", re.IGNORECASE)
-_MISTAKES = re.compile(r"mistakes?(_used|_made|_count)?(_metric)?", re.IGNORECASE)
+# What tools call the end of a game; every other name says nothing that could be compared.
+_OUTCOMES: dict[str, Outcome] = {
+    **dict.fromkeys(("won", "win", "game_won", "solved", "puzzle_solved", "success", "victory"), "won"),
+    **dict.fromkeys(("all_categories_found", "all_groups_found", "theme_guessing_complete"), "won"),
+    **dict.fromkeys(("lost", "lose", "loss", "game_lost", "failed", "failure", "defeat", "out_of_mistakes"), "lost"),
+    **dict.fromkeys(("max_mistakes", "max_mistakes_reached", "too_many_mistakes"), "lost"),
+    **dict.fromkeys(("max_turns", "max_turns_reached", "prompt_too_long", "interrupted"), "unfinished"),
+}
+_FOUND = re.compile(r"(num_)?(groups?|categor(y|ies))_found(_count)?(_metric)?", re.IGNORECASE)
+_MISTAKES = re.compile(r"(num_|total_)?mistakes?(_used|_made)?(_count)?(_metric)?", re.IGNORECASE)
 _COSTS = {
     "no_guess": "a reply without a guess",
     "several_guesses": "a reply with several guesses",
@@ -60,22 +66,20 @@ def recorded(row: Mapping[str, Any]) -> Verdict | None:
 
 
 def _outcome(said: object) -> Outcome | None:
-    if not isinstance(said, str) or not said:
-        return None
-    return "won" if _WON.search(said) else "lost" if _LOST.search(said) else "unfinished"
+    return _OUTCOMES.get(said.lower()) if isinstance(said, str) else None
 
 
 def _whole(fields: Mapping[str, Any], name: re.Pattern[str]) -> Iterator[int]:
     """Whole numbers under names like this."""
     for key, value in fields.items():
-        counted = number(value) if name.match(key) and not isinstance(value, str | bool) else None
+        counted = number(value) if name.fullmatch(key) and not isinstance(value, str | bool) else None
         if counted is not None and counted == int(counted) >= 0:
             yield int(counted)
 
 
 def _statuses(history: list[Any]) -> tuple[str, ...] | None:
     statuses = [guess.get("status") if isinstance(guess, dict) else None for guess in history]
-    known = [str(status).replace("auto", "correct") for status in statuses if isinstance(status, str)]
+    known = [status.lower().replace("auto", "correct") for status in statuses if isinstance(status, str)]
     return tuple(known) if len(known) == len(statuses) else None
 
 
@@ -128,12 +132,9 @@ def _rule(theirs: Verdict, ours: Replayed, game: Game) -> str | None:
     found = ours.found if theirs.found is None else theirs.found
     extra = 0 if theirs.mistakes is None else theirs.mistakes - ours.mistakes
     if left := len(game.replies) - len(game.unfit):
-        more = found - ours.found
-        return (
-            f"{_after_the_end(left)} came after the end of our game"
-            if -by_itself <= more <= left + 1 and extra >= 0
-            else None
-        )
+        possible = -by_itself <= found - ours.found <= left + 1 and 0 <= extra <= left
+        alike = theirs.statuses is None or theirs.statuses[: len(ours.statuses)] == ours.statuses
+        return f"{_after_the_end(left)} came after the end of our game" if possible and alike else None
     if ours.found - found not in (0, by_itself) or theirs.outcome not in (None, ours.outcome, "lost", "unfinished"):
         return None
     if theirs.outcome == "lost" != ours.outcome and theirs.mistakes is not None and not extra:

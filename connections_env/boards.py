@@ -5,6 +5,7 @@ rows of a file lie is the business of `layouts.py`.
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,8 +24,11 @@ ROW: Aliases = {
     "split": ("split",),
 }
 GROUP: Aliases = {
-    "theme": ("group", "theme", "name", "title", "reason", "answerDescription", "gt_connection"),
-    "members": ("members", "words", "cards", "gt_words"),
+    "theme": (
+        *("group", "theme", "name", "title", "reason", "answerDescription", "gt_connection"),
+        *("category", "description", "label", "connection", "answer"),
+    ),
+    "members": ("members", "words", "cards", "gt_words", "items"),
     "linking_terms": ("linking_terms",),
 }
 # What holds the groups: a list of them, a mapping of them, theme -> words, or an object that holds one of these.
@@ -34,6 +38,7 @@ COLUMNS: Mapping[str, str] = {"members": "group_words", "theme": "group_themes",
 # A mapping under none of these names is theme -> words only if it is as large as this: configurations map names to
 # lists too.
 _LEAST_WALL = 3
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def puzzle_from_row(row: Row, source: str = "", *, as_shown: bool = False) -> Puzzle:
@@ -50,7 +55,7 @@ def puzzle_from_row(row: Row, source: str = "", *, as_shown: bool = False) -> Pu
     members = [member for group in groups for member in group.members]
     items = [item(value) for value in _list(field(row, ROW, "items"))] or _by_position(raw)
     gives_away = [*map(normalise, items)] == [*map(normalise, members)] and not as_shown
-    puzzle_id = word(field(row, ROW, "puzzle_id"))
+    puzzle_id = plain_id(field(row, ROW, "puzzle_id"))
     return Puzzle(
         puzzle_id=puzzle_id or derived_id(members),
         items=shuffled(members) if gives_away or not items else tuple(items),
@@ -95,6 +100,8 @@ def _groups_in(value: Any, *, wrapped: bool = False) -> list[Row]:
         if value and all(isinstance(group, Mapping) for group in value.values()):
             return _groups_in([_themed(name, group) for name, group in value.items()])
         return _by_theme(value)
+    if (lists := _list(value)) and all(isinstance(words, list | tuple) for words in lists):
+        return [{"members": words} for words in lists]
     groups = [group for group in _list(value) if isinstance(group, Mapping)]
     if all(field(group, GROUP, "members") is None for group in groups):
         return []  # tags, say
@@ -196,6 +203,11 @@ def _list(value: Any) -> list[Any]:
 def item(value: Any) -> str:
     """An item as it is written: true and false are words where they stand among words."""
     return str(value).upper() if isinstance(value, bool) else word(value)
+
+
+def plain_id(value: Any) -> str:
+    """An id as a list of ids, a line each, can hold it."""
+    return " ".join(_CONTROL.sub(" ", word(value)).split())
 
 
 def word(value: Any) -> str:

@@ -21,7 +21,7 @@ def check_export(path: Path, *, force: bool) -> None:
         raise UsageError(f"cannot write puzzles to {path}; give a name that ends in {' or '.join(_ENDINGS)}")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file")
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:  # a link that leads nowhere is somebody's too
         raise UsageError(f"{path} exists; choose another name, or replace it with --force")
     check_writable(path.parent)
 

@@ -38,7 +38,7 @@ def results_files(folder: Path) -> list[Path]:
     if not folder.exists():
         return []
     numbered = [(number, path) for path in folder.iterdir() if (number := results_number(path)) is not None]
-    below = (path for path in folder.rglob("results.jsonl") if OFFLINE not in path.relative_to(folder).parts)
+    below = (path for path in folder.rglob("results.jsonl") if path.relative_to(folder).parts[0] != OFFLINE)
     named = {*folder.glob("results*.jsonl"), *below} - {path for _, path in numbered}
     return [path for path in (*(path for _, path in sorted(numbered)), *sorted(named)) if path.is_file()]
 

@@ -16,12 +16,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from connections_env.boards import number, puzzle_from_row, word
+from connections_env.boards import ROW, field, number, plain_id, puzzle_from_row, raw_groups, word
+from connections_env.decoding import Unreadable
 from connections_env.examples import looks_like
 from connections_env.files import line_at
-from connections_env.game import WON, GameState
+from connections_env.game import WON, GameState, themes_right
 from connections_env.items import text_of
-from connections_env.parsing import Reply, plain_guess
+from connections_env.layouts import table_row
+from connections_env.parsing import Reply, plain_guess, read_guess
 from connections_env.play import Job, make_rollout, replay_judged, tokens_of
 from connections_env.puzzles import Puzzle, UnplayableBoard
 from connections_env.quality import Facts
@@ -30,8 +32,9 @@ from connections_env.rewards import reward
 from connections_env.rulesets import NYT, PUZZGRID, RULESETS, Ruleset
 
 Origin = Literal["older pipelines", "verifiers"]
-_TAG = re.compile(r"<\s{0,8}(/?)\s{0,8}(reason|reasoning|think|thinking|answer|guess)\s{0,8}>", re.IGNORECASE)
-_THOUGHTS = frozenset({"reason", "reasoning", "think", "thinking"})
+_OUR_THOUGHTS = frozenset({"think", "thinking"})
+_THOUGHTS = _OUR_THOUGHTS | {"reason", "reasoning", "thought", "thoughts", "scratchpad", "reflection", "analysis"}
+_TAG = re.compile(rf"<\s{{0,8}}(/?)\s{{0,8}}({'|'.join(sorted(_THOUGHTS))}|answer|guess)\s{{0,8}}>", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Game:
             reward=reward(end),
             groups=len(self.puzzle.groups),
             ruleset=self.ruleset,
+            themes_right=end.themes is None or all(themes_right(end)),
         )
 
 
@@ -91,9 +95,10 @@ def adopt(row: Mapping[str, Any]) -> Rollout:
 
     A row that names no board keeps its own account of the game and has no replies: it can be counted, not replayed.
     """
-    game, before = game_of(row), len(_replies(_messages(row, "prompt")))
+    game = game_of(row)
     if game is None:
         return _on_its_word(row)
+    before = len(_earlier(row, game.puzzle))
     used = row.get("token_usage")
     spent = used if isinstance(used, dict) else {}
     job = Job(
@@ -109,6 +114,7 @@ def adopt(row: Mapping[str, Any]) -> Rollout:
         game.states,
         game.replies,
         game.ended,
+        unfit=game.unfit,
         model=word(row.get("model")),
         usage=Usage(
             input=int(number(spent.get("input_tokens")) or 0),
@@ -119,12 +125,25 @@ def adopt(row: Mapping[str, Any]) -> Rollout:
 
 
 def game_of(row: Mapping[str, Any]) -> Game | None:
-    """The game of a row, None where it names no board that can be played. Raises `BadRow` where it is no game."""
-    info, messages = info_in(row), [*_messages(row, "prompt"), *_messages(row, "completion")]
+    """The game of a row, None where it names no board at all. Raises `BadRow` where it is none that can be replayed."""
+    if "doctoring_type" in row or "kind" in row:
+        raise BadRow(f"no game as it was played: this looks like {looks_like(row)}")
+    messages = [*_messages(row, "prompt"), *_messages(row, "completion")]
     if not messages and "guess_history" not in row and not isinstance(row.get("completion"), list):
-        raise BadRow("neither messages nor a guess_history: not a game")
-    board = board_in(info)
-    return board and played(*board, _replies(messages), _named_ruleset(row), row.get("complete_reason"))
+        raise BadRow(f"neither messages nor a guess_history: not a game; this looks like {looks_like(row)}")
+    if (board := board_in(row)) is None:
+        return None
+    replies = [*_earlier(row, board[0]), *_replies(_messages(row, "completion"))]
+    return played(*board, replies, _named_ruleset(row), row.get("complete_reason"))
+
+
+def _earlier(row: Mapping[str, Any], puzzle: Puzzle) -> list[Reply]:
+    """The replies in `prompt` that are of this game, which was resumed; those of other boards show how to play."""
+    replies = _replies(_messages(row, "prompt"))
+    if origin_of(row) == "older pipelines":
+        return replies
+    guesses = [read_guess(reply.content, puzzle).words for reply in replies]
+    return replies if all(words and puzzle.group_of.keys() >= {*words} for words in guesses) else []
 
 
 def played(
@@ -139,24 +158,42 @@ def played(
 
 
 def info_in(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row says of its puzzle; empty where it says nothing. Raises `BadRow` for text that is no JSON."""
     info = row.get("info")
     if isinstance(info, str):
         try:
             info = json.loads(info)
         except (ValueError, RecursionError):
             raise BadRow("info is a string that is no JSON") from None
-    if not isinstance(info, dict):
-        raise BadRow(f"no info object says which puzzle was played; this looks like {looks_like(row)}")
-    return info
+    return info if isinstance(info, dict) else {}
 
 
-def board_in(info: Mapping[str, Any]) -> tuple[Puzzle, Ruleset | None] | None:
-    """The board that was played, in the order shown, and its rules where they are named."""
-    try:
-        puzzle = puzzle_from_row(info, word(info.get("source")), as_shown=True)
-    except UnplayableBoard:
-        return None
-    return puzzle, _named_ruleset(info)
+def board_in(row: Mapping[str, Any]) -> tuple[Puzzle, Ruleset | None] | None:
+    """The board that was played, in the order shown, and its rules where they are named; None where no board is.
+
+    It lies in `info` or in an object there, else in `answer`, `state` or the row itself; any of them may be JSON as
+    text. Raises `BadRow` for one that cannot be played.
+    """
+    info = info_in(row)
+    for outer in (info, _object(row.get("answer")), _object(row.get("state")), row):
+        for inner in (outer, *map(_object, outer.values())):
+            fields = table_row({**info, **outer, **inner})
+            try:
+                if isinstance(fields, Unreadable) or not raw_groups(fields):
+                    continue
+                puzzle = puzzle_from_row(fields, word(info.get("source")), as_shown=True)
+            except UnplayableBoard as error:
+                raise BadRow(f"its board cannot be played; {error}") from None
+            return puzzle, _named_ruleset(info)
+    return None
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    """An object, written as one or as JSON; empty where it is anything else."""
+    if isinstance(value, str) and value.lstrip()[:1] == "{":
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    return value if isinstance(value, dict) else {}
 
 
 def _named_ruleset(fields: Mapping[str, Any]) -> Ruleset | None:
@@ -164,7 +201,13 @@ def _named_ruleset(fields: Mapping[str, Any]) -> Ruleset | None:
 
 
 def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The messages of a field, which may hold them as JSON; a text that is none is a single message."""
     messages = row.get(name)
+    if isinstance(messages, str) and messages.strip():
+        with suppress(ValueError, RecursionError):
+            messages = json.loads(messages)
+        if isinstance(messages, str):
+            messages = [{"role": "assistant" if name == "completion" else "user", "content": messages}]
     return [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
 
 
@@ -189,17 +232,19 @@ def in_our_tags(content: str) -> str:
     if plain_guess(content):
         return content
     names = [f"{slash}{name.lower()}" for slash, name in _TAG.findall(content)]
-    outside, blocks = list[str](), True  # names outside of thoughts; are those well-formed blocks?
+    outside, blocks, began = list[str](), True, False  # names outside of thoughts; are those well-formed blocks?
     thinking = False
     for name in names:
         if name.strip("/") in _THOUGHTS:
+            if name.startswith("/") and not began:
+                outside.clear()  # its block was opened by the prompt, so all so far was thinking
             blocks &= name.startswith("/") == thinking
-            thinking = not name.startswith("/")
+            thinking, began = not name.startswith("/"), True
         elif not thinking:
             outside.append(name)
-    renamed = {} if "guess" in outside else {"answer": "guess"}
-    thinks = blocks and not thinking and not {"think", "thinking"} & {*names} and {"guess", "answer"} & {*outside}
-    tags = renamed | dict.fromkeys(("reason", "reasoning"), "think" if thinks else "")
+    others = _THOUGHTS - _OUR_THOUGHTS
+    thinks = blocks and not thinking and not _OUR_THOUGHTS & {*names} and {"guess", "answer"} & {*outside}
+    tags = {"answer": "" if "guess" in outside else "guess"} | dict.fromkeys(others, "think" if thinks else "")
 
     def ours(tag: re.Match[str]) -> str:
         name = tags.get(tag[2].lower(), tag[2])
@@ -210,15 +255,15 @@ def in_our_tags(content: str) -> str:
 
 def _derived_rollout_id(row: Mapping[str, Any]) -> str:
     """The same row always gets the same id, wherever its file lies."""
-    kind = "older" if origin_of(row) == "older pipelines" else "verifiers"
-    return f"{kind}-" + hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:16]
+    name = json.dumps(row, sort_keys=True)
+    return f"{origin_of(row).partition(' ')[0]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _on_its_word(row: Mapping[str, Any]) -> Rollout:
     info = info_in(row)
-    puzzle_id = word(info.get("puzzle_id")) or word(row.get("puzzle_id"))
+    puzzle_id = plain_id(field(info, ROW, "puzzle_id")) or plain_id(row.get("puzzle_id"))
     if not puzzle_id:
-        raise BadRow("names neither a board nor a puzzle_id")
+        raise BadRow(f"names neither a board nor a puzzle_id; this looks like {looks_like(row)}")
     ruleset = _named_ruleset(info) or _named_ruleset(row)
     history = row.get("guess_history")
     guesses = [guess for guess in history if isinstance(guess, dict)] if isinstance(history, list) else []

@@ -15,6 +15,7 @@ from itertools import pairwise
 from connections_env.game import Guess
 from connections_env.puzzles import SEPARATOR, Puzzle, normalise, squash
 
+_FENCE = re.compile(r"```[a-z]*\s(.*)```", re.DOTALL)
 _BULLET = re.compile(r"^(?:[-*•–]|\d{1,2}[.)])\s+")
 _PAIRS = {"`": "`", '"': '"', "'": "'", "“": "”", "‘": "’", "*": "*", "[": "]"}
 _LONGEST_QUOTED = 12  # chunks that one quoted word off the board may span
@@ -42,6 +43,8 @@ def read_items(text: str, puzzle: Puzzle) -> Guess:
 def _insides(text: str) -> Iterator[str]:
     """The text of an answer as written, then without its brackets, then with its XML escapes resolved."""
     yield text
+    if fenced := _FENCE.fullmatch(text):
+        yield (text := fenced[1].strip())
     if text.startswith("{") and text.endswith("}"):
         yield (text := _only_list(text) or text)
     if (text[:1], text[-1:]) in (("[", "]"), ("(", ")")):
@@ -52,11 +55,14 @@ def _insides(text: str) -> Iterator[str]:
 
 
 def _only_list(text: str) -> str | None:
-    """The one list in a JSON object, as JSON: {"guess": [...]} says no more than the list does."""
+    """The one list in a JSON object, as JSON: {"guess": [...]} says no more than the list does, nor does one text."""
     with suppress(ValueError, RecursionError):
-        values = [value for value in json.loads(text).values() if isinstance(value, list)]
-        if len(values) == 1:
-            return json.dumps(values[0], ensure_ascii=False)
+        values = list(json.loads(text).values())
+        lists = [value for value in values if isinstance(value, list)]
+        if len(lists) == 1:
+            return json.dumps(lists[0], ensure_ascii=False)
+        if len(values) == 1 and isinstance(values[0], str):
+            return values[0].strip()
     return None
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from connections_env.foreign import Origin, board_in, info_in, played, reply_from
+from connections_env.foreign import Origin, board_in, played, reply_from
 from connections_env.puzzles import Puzzle
 from connections_env.quality import Facts
 from connections_env.records import BadRow
@@ -55,16 +55,17 @@ def judge_line(data: memoryview | bytes) -> Judged | None:
         return None
     if board is None or line.schema_version is not msgspec.UNSET:
         return None
+    older = line.guess_history is not msgspec.UNSET
     said = [message for message in (*line.prompt, *line.completion) if message.role == "assistant"]
-    if not said:
+    if not said or (not older and any(message.role == "assistant" for message in line.prompt)):
         return None
     replies = [reply_from(message.content, message.reasoning_content or message.reasoning) for message in said]
     game = played(*board, replies, RULESETS.get(str(line.ruleset)), line.complete_reason)
-    origin: Origin = "verifiers" if line.guess_history is msgspec.UNSET else "older pipelines"
+    origin: Origin = "older pipelines" if older else "verifiers"
     return Judged(game.puzzle.key, game.facts, origin)
 
 
 @lru_cache(maxsize=_BOARDS_REMEMBERED)
 def _remembered_board(info: bytes) -> tuple[Puzzle, Ruleset | None] | None:
     """The board in an `info` as it stands in a line; most lines of a file share theirs with others."""
-    return board_in(info_in({"info": msgspec.json.decode(info)}))
+    return board_in({"info": msgspec.json.decode(info)})

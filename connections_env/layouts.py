@@ -42,7 +42,7 @@ _WORD: Aliases = {
     "split": ROW["split"],
 }
 # Columns whose cells may hold a list or a mapping as text.
-_LISTS = (*ROW["items"], *GROUPS, *COLUMNS.values())
+_LISTS = (*ROW["items"], *GROUPS, *COLUMNS.values(), "info")
 
 
 def _squashed(name: Any) -> str:

@@ -216,9 +216,13 @@ def make_rollout(
     replies: Sequence[Reply],
     complete_reason: str,
     messages: Sequence[Message] = (),
+    unfit: Sequence[str | None] | None = None,
     **fields: Any,
 ) -> Rollout:
-    """The row of a game, its conversation (`messages`, if it is at hand) ending with the player's last reply."""
+    """The row of a game, its conversation ending with the player's last reply.
+
+    `messages` and why replies are `unfit` are worked out where they are not at hand.
+    """
     replies = replies[: len(states) - 1]
     messages = list(messages or conversation(states, replies))
     if replies and messages[-1]["role"] == "user":
@@ -239,7 +243,7 @@ def make_rollout(
         complete_reason=complete_reason,
         reply_tokens=[tokens_of(reply) for reply in replies],
         reply_finish=[reply.finish_reason for reply in replies],
-        reply_unfit=unfit_replies(states, replies),
+        reply_unfit=unfit_replies(states, replies) if unfit is None else list(unfit),
         resumed_from=job.resumed_from,
         turns_cut=job.turns_cut,
         **outcome_of(states[-1]),

@@ -114,7 +114,8 @@ def _csv(path: Path, name: str) -> Iterator[Placed]:
                 if any(cells) and len(cells) != len(columns):
                     yield place, Unreadable(f"{len(cells)} cells under {len(columns)} columns")
                 elif any(cells):
-                    yield place, table_row({name: cell or None for name, cell in zip(columns, cells, strict=True)})
+                    row = {name: cell or None for name, cell in zip(columns, cells, strict=True)}
+                    yield from rows_of(place, table_row(row))
         except csv.Error as error:
             raise ValueError(f"line {reader.line_num}: {error}") from None
 
@@ -126,7 +127,7 @@ def _parquet(path: Path, name: str) -> Iterator[Placed]:
         rows = pyarrow.parquet.read_table(path).to_pylist(maps_as_pydicts="strict")
     except (pyarrow.ArrowException, KeyError) as error:  # the second for a map with a key twice
         raise ValueError(one_line(error)) from None
-    return ((f"{name}[{number}]", arrow_row(row)) for number, row in enumerate(rows, 1))
+    return (placed for number, row in enumerate(rows, 1) for placed in rows_of(f"{name}[{number}]", arrow_row(row)))
 
 
 def arrow_row(row: Row) -> Row | Unreadable:

@@ -5,6 +5,7 @@ be inspected and ranked without one.
 """
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal, Self
 
@@ -204,13 +205,12 @@ def outcome_of(state: GameState) -> dict[str, Any]:
 
 def read_object(line: bytes | str) -> dict[str, Any]:
     """A line as a JSON object. Raises `BadRow`, or `FutureRow` where a newer version wrote it."""
-    raw = None
+    row: dict[str, Any] | None = None
     with suppress(ValueError, RecursionError):
-        raw = json.loads(line)
-    if not isinstance(raw, dict):
+        row = _encodable_throughout(json.loads(line))
+    if not isinstance(row, dict):
         raise BadRow(f"expected a JSON object, got {_shown(line)}")
-    row: dict[str, Any] = _encodable_throughout(raw)
-    version = row.get("schema_version")
+    version = row.get("schema_version") if is_ours(row) else None
     if (number(version) or 0) > SCHEMA_VERSION:
         raise FutureRow(
             f"written by a newer version of this project (schema_version {version}, this one reads up to "
@@ -219,10 +219,16 @@ def read_object(line: bytes | str) -> dict[str, Any]:
     return row
 
 
+def is_ours(row: Mapping[str, Any]) -> bool:
+    """Is a row numbered by this project? Games of other tools may have a `schema_version`, but nothing else of ours."""
+    another = "completion" in row and row.keys().isdisjoint(("rollout_id", "reply_unfit"))
+    return row.get("schema_version") is not None and not another
+
+
 def read_row(line: bytes | str) -> "Rollout | dict[str, Any]":
     """A line as a `Rollout` of ours, or as the object that another tool wrote. Raises `BadRow`, `FutureRow`."""
     row = read_object(line)
-    if row.get("schema_version") is None:
+    if not is_ours(row):
         return row
     try:
         return Rollout.model_validate(row)

@@ -18,14 +18,15 @@ from typing import NamedTuple
 from connections_env.boards import puzzle_from_row, split_of
 from connections_env.decoding import Unreadable
 from connections_env.flags import UsageError
-from connections_env.layouts import Placed, whole_games
+from connections_env.layouts import Placed, rows_of, whole_games
 from connections_env.puzzle_files import READERS, arrow_row, read_rows
 from connections_env.puzzles import Puzzle, UnplayableBoard
 
 DEFAULT_SOURCE = "ericbotti/connections-puzzles"
 DEFAULT_SPLIT = "train_sft"
 BUILTIN = Path(__file__).parent / "data" / "puzzles.jsonl"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# As the hub has it: no part begins or ends with a dot or a dash.
+_HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?=.{,96}\Z)\w(?:[\w.-]*\w)?/\w(?:[\w.-]*\w)?", re.ASCII)
 
 
 class SourceError(ValueError):
@@ -56,12 +57,15 @@ class Loaded:
 
     def warnings(self) -> list[str]:
         """What is allowed and yet worth knowing, a line each."""
+        told = []
         boards = Counter(puzzle.puzzle_id for puzzle in self.puzzles)
-        shared = [puzzle_id for puzzle_id, count in boards.items() if count > 1]
-        if not shared:
-            return []
-        names = "1 id names" if len(shared) == 1 else f"{len(shared)} ids name"
-        return [f"{names} more than one board: {shared[0]!r} names {boards[shared[0]]}"]
+        if shared := [puzzle_id for puzzle_id, count in boards.items() if count > 1]:
+            names = "1 id names" if len(shared) == 1 else f"{len(shared)} ids name"
+            told.append(f"{names} more than one board: {shared[0]!r} names {boards[shared[0]]}")
+        if nameless := [one.puzzle_id for one in self.puzzles if not all(group.theme for group in one.groups)]:
+            count = "1 board has" if len(nameless) == 1 else f"{len(nameless)} boards have"
+            told.append(f"{count} groups without a theme: {nameless[0]!r} for one")
+        return told
 
 
 class NothingPlayable(SourceError):
@@ -85,18 +89,20 @@ def load_puzzles(source: str, split: str | None = None, *, local_only: bool = Fa
     if _HUB_ID.fullmatch(source):
         split = split or DEFAULT_SPLIT
         return _collect(whole_games(_read_hub(source, split, local_only)), source, split)
-    raise SourceError(f"no puzzles at {source!r}: give a file, a dataset id like {DEFAULT_SOURCE}, or builtin")
+    raise SourceError(f"no puzzles at {source[:100]!r}: give a file, a dataset id like {DEFAULT_SOURCE}, or builtin")
 
 
 def _rows_on_disk(source: str) -> list[Placed] | None:
     """The rows of a file, a folder or the bundle; None for what must be a hub dataset if anything."""
     path = BUILTIN if source == "builtin" else Path(source)
-    if not source or (path.suffix.lower() not in READERS and not path.exists()):
-        return None
     try:
+        if not source or (path.suffix.lower() not in READERS and not path.exists()):
+            return None
         return read_rows(path)
     except ValueError as error:
         raise SourceError(str(error)) from None
+    except OSError as error:  # a name too long to be one, a folder that may not be entered
+        raise SourceError(f"cannot read {source[:100]!r}: {error.strerror}") from None
 
 
 def _collect(rows: Iterable[Placed], source: str, split: str | None) -> Loaded:
@@ -148,7 +154,7 @@ def other_splits(source: str, split: str) -> list[str]:
     elif _HUB_ID.fullmatch(source):
         names = _hub_splits(source)
     else:
-        raise SourceError(f"no puzzles at {source!r}")
+        raise SourceError(f"no puzzles at {source[:100]!r}")
     return sorted(names - {split})
 
 
@@ -163,7 +169,8 @@ def _read_hub(dataset_id: str, split: str, local_only: bool) -> Iterator[Placed]
         # leaves in a cache all the same (locks) goes with the folder.
         with tempfile.TemporaryDirectory() as cache:
             rows = datasets.load_dataset(folder, split=split, streaming=True, cache_dir=cache)
-            yield from ((f"{dataset_id}/{split}[{number}]", arrow_row(row)) for number, row in enumerate(rows, 1))
+            for number, row in enumerate(rows, 1):
+                yield from rows_of(f"{dataset_id}/{split}[{number}]", arrow_row(row))
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         raise SourceError(f"cannot load split {split!r} of {dataset_id}: {str(error).splitlines()[0]}") from None
 
@@ -189,7 +196,7 @@ def _snapshot(dataset_id: str, local_only: bool) -> str:
         return huggingface_hub.snapshot_download(dataset_id, repo_type="dataset", local_files_only=local_only)
     except LocalEntryNotFoundError:
         raise NotOnDisk(
-            f"{dataset_id} is not on this machine and the hub was not reached; "
+            f"there is no file or folder {dataset_id}, and the dataset of that name is not on this machine; "
             f"fetch it with: hf download --repo-type dataset {dataset_id}"
         ) from None
     except (HfHubHTTPError, OSError) as error:

@@ -132,10 +132,13 @@ class Standings:
         known = keys_of(puzzles)
         return [key for key, candidates in self.by_puzzle.items() if key not in known and candidates]
 
-    def of(self, puzzle: Puzzle) -> list[Candidate]:
-        """A puzzle's candidates, the best first: rows of its board, and rows that name only its id."""
+    def of(self, puzzle: Puzzle, *, by_id: bool = True) -> list[Candidate]:
+        """A puzzle's candidates, the best first: rows of its board, and those that name only its id.
+
+        Without `by_id`, where other boards bear the same id, the first kind alone.
+        """
         boards = self.by_puzzle.get(puzzle.key, [])
-        named = self.by_puzzle.get(id_key(puzzle.puzzle_id), [])
+        named = self.by_puzzle.get(id_key(puzzle.puzzle_id), []) if by_id else []
         return sorted([*boards, *named]) if named else boards
 
     def drop(self, key: str, candidate: Candidate) -> None:
@@ -172,7 +175,7 @@ def scan_all(stretches: list[Stretch], wanted: Wanted) -> Iterator[Scan]:
     left = share
     for one, size in zip(stretches, sizes, strict=True):
         for piece, length in cut(one, size, share):
-            if left < length // 2:
+            if shares[-1] and left < length // 2:
                 shares.append([])
                 left = share
             shares[-1].append(piece)

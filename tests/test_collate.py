@@ -635,8 +635,8 @@ def test_other_splits_of_a_hub_dataset_are_held_out_from_the_local_snapshot_alon
     assert collate.main(["good.jsonl"]) == 0
     assert len(dataset()) == 4
     assert capsys.readouterr().err == (
-        f"the other splits of {HUB_ID} are not held out: {HUB_ID} is not on this machine and the hub was not reached; "
-        f"fetch it with: hf download --repo-type dataset {HUB_ID}\n"
+        f"the other splits of {HUB_ID} are not held out: there is no file or folder {HUB_ID}, and the dataset of that "
+        f"name is not on this machine; fetch it with: hf download --repo-type dataset {HUB_ID}\n"
     )
 
 

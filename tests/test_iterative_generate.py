@@ -863,7 +863,7 @@ def test_unreadable_lines_are_named_by_file_and_line_and_stop_nothing(place, run
     assert lines[0] == "results_1.jsonl:2: expected a JSON object, got 'nul'; skipped"
     assert account.endswith(
         "rollouts: 2 of this project; 3 not used: 3 unreadable (expected a JSON object: 2; "
-        "no info object says which puzzle was played: 1)"
+        "neither messages nor a guess_history: 1)"
     )
     assert [line.split(": ")[0] for line in lines] == ["results_1.jsonl:2", "results_1.jsonl:3", "results_2.jsonl:1"]
 

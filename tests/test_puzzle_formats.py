@@ -18,7 +18,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from connections_env.boards import is_known, linking_terms
+from connections_env.boards import is_known, linking_terms, plain_id
 from connections_env.exporting import export, hub_rows, terms_text
 from connections_env.puzzles import Group, Puzzle, derived_id, normalise, shuffled
 from connections_env.sources import NothingPlayable, SourceError, load_puzzles
@@ -684,7 +684,7 @@ def puzzles(draw, *, least=2):
     )
     groups = [Group(theme, tuple(items[n * size : (n + 1) * size]), draw(terms)) for n, theme in enumerate(themes)]
     return Puzzle(
-        puzzle_id=draw(words.filter(bool)),
+        puzzle_id=draw(words.filter(lambda text: text and plain_id(text) == text)),
         items=tuple(draw(st.permutations(items))),
         groups=tuple(groups),
         title=draw(words),
