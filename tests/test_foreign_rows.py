@@ -150,7 +150,7 @@ def test_a_row_that_names_only_an_id_that_two_boards_bear_is_of_neither(tmp_path
 
 @pytest.mark.parametrize("source", ["./typo", "../typo", "a--b/c", "a/.b", "-/x", "x" * 5000])
 def test_a_path_that_is_not_there_is_one_line(source):
-    with pytest.raises(SourceError, match="no puzzles at|cannot read") as error:
+    with pytest.raises(SourceError, match=r"no puzzles at|cannot read") as error:
         load_puzzles(source)
     assert len(str(error.value)) < 300
 
