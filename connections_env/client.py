@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from connections_env.terminal import printable
 
 if TYPE_CHECKING:  # importing these takes a second, which `--help` and `--dry-run` should not pay
     from httpx2 import AsyncBaseTransport
-    from openai import AsyncOpenAI
+    from openai import APIStatusError, AsyncOpenAI
 
 _STAINLESS = tuple(
     f"x-stainless-{name}"
@@ -98,7 +98,7 @@ class Client:
                 )
             completion = json.loads(response.content)
         except openai.APIStatusError as error:
-            return self._refusal(error.status_code, error.response.headers, error.body, error.code)
+            return self._refusal(error)
         except (TimeoutError, openai.APIConnectionError) as error:
             cause = _root(error)
             if isinstance(cause, TimeoutError):
@@ -113,13 +113,17 @@ class Client:
             usage = read_usage(completion) or Usage(requests=1)
             return Failure(f"the answer is no chat completion{said and f': {said}'}", usage=usage)
 
-    def _refusal(self, status: int, headers: Mapping[str, str], body: object, code: str | None) -> Failure:
-        said = self._clean(read_error(body))
+    def _refusal(self, error: "APIStatusError") -> Failure:
+        status, said = error.status_code, self._clean(read_error(error.body))
+        usage = None
+        with suppress(ValueError, RecursionError):
+            usage = read_usage(json.loads(error.response.content))  # beside the `error` that is all of `error.body`
         return Failure(
             f"{status}: {said}" if said else str(status),
             status,
-            retry_after=read_retry_after(headers),
-            too_long=status == 413 or (status == 400 and bool(_CONTEXT_LENGTH.search(f"{said} {code}"))),
+            retry_after=read_retry_after(error.response.headers),
+            too_long=status == 413 or (status == 400 and bool(_CONTEXT_LENGTH.search(f"{said} {error.code}"))),
+            usage=usage or Usage(requests=1),
         )
 
     def _clean(self, text: str) -> str:

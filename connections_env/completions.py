@@ -60,13 +60,12 @@ def read_completion(completion: Any, messages: list[Message]) -> Answer:
 def read_usage(completion: Any) -> Usage | None:
     """What a completion cost, or None where it does not say."""
     counts = completion.get("usage") if isinstance(completion, dict) else None
-    if not isinstance(counts, dict) or not all(
-        isinstance(counts.get(name), int) for name in ("prompt_tokens", "completion_tokens")
-    ):
+    asked, said = (_count(counts, name, none=-1) for name in ("prompt_tokens", "completion_tokens"))
+    if asked < 0 or said < 0:
         return None
     return Usage(
-        input=counts["prompt_tokens"],
-        output=counts["completion_tokens"],
+        input=asked,
+        output=said,
         # DeepSeek names it otherwise than OpenAI.
         cached=_count(counts, "prompt_tokens_details", "cached_tokens") or _count(counts, "prompt_cache_hit_tokens"),
         reasoning=_count(counts, "completion_tokens_details", "reasoning_tokens"),
@@ -74,8 +73,8 @@ def read_usage(completion: Any) -> Usage | None:
     )
 
 
-def _count(counts: Any, *path: str) -> int:
-    """The number at a path of keys, 0 where there is none."""
+def _count(counts: Any, *path: str, none: int = 0) -> int:
+    """The number at a path of keys, `none` where there is none that could be a count."""
     for name in path:
         counts = counts.get(name) if isinstance(counts, dict) else None
-    return counts if isinstance(counts, int) else 0
+    return counts if isinstance(counts, int) and counts >= 0 else none

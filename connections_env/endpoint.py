@@ -166,12 +166,14 @@ class Endpoint:
                 self.usage += got.usage
                 if isinstance(got, Answer):
                     self.answers += 1
-                    self._breaker.answered()
+                    self._breaker.answered(sent)
                     self._given_up = ""
                     self._width.widen()
                     return replace(got, usage=spent_before + got.usage) if attempts.made > 1 else got
                 spent_before += got.usage
                 self.failed_attempts += 1
+                if got.too_long:
+                    self._breaker.answered(sent)
                 if not got.may_pass:
                     self._refuse(got, resumed=any(message["role"] == "assistant" for message in messages))
                 await self._wait(self._delay(got, sent, attempts))
@@ -181,7 +183,7 @@ class Endpoint:
     def _delay(self, failure: Failure, sent: float, attempts: Attempts) -> float:
         """Seconds to wait before a request is tried again; raises `Stopped` where it, or the run, is given up."""
         limited = failure.rate_limited
-        attempts.failed(rate_limited=limited, last_answer=self._breaker.last_answer, alone=self._asking == 1)
+        attempts.failed(rate_limited=limited, last_answered=self._breaker.last_answered, alone=self._asking == 1)
         if self._breaker.failed(failure.retry_after):
             self._stop_for_outage(failure.what)
         if attempts.own_failures > self.settings.max_retries:
@@ -236,10 +238,10 @@ class Endpoint:
     def _refuse(self, failure: Failure, *, resumed: bool) -> NoReturn:
         """Ends this game, all games or the run over a failure that will not pass."""
         if failure.too_long and (self._proven or resumed):  # a game that goes on may be too long all by itself
-            self._breaker.answered()
             raise PromptTooLong
         status = failure.status or 0
-        when = f"refused a request after {self.answers:,} answers" if self._proven else "refused the first request"
+        answers = "1 answer" if self.answers == 1 else f"{self.answers:,} answers"
+        when = f"refused a request after {answers}" if self._proven else "refused the first request"
         way_out = _WAY_OUT.get(status, "check --model, --sampling-args and the other request flags")
         self.stop(
             f"{self._client.place} {when} ({failure.what}); {way_out}",

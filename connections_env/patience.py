@@ -1,7 +1,8 @@
 """When to stop waiting: for one request that keeps failing, and for an endpoint that answers nobody.
 
 A request that fails while others are answered has only its own failures to blame and is given up after so many. While
-nobody is answered, that proves nothing: everyone waits, until the breaker has seen nothing but failures for too long.
+nobody is answered who asked since, that proves nothing (servers that go down still finish what they were asked before):
+everyone waits, until the breaker has seen nothing but failures for too long.
 """
 
 import random
@@ -17,18 +18,20 @@ PROBE_EVERY = 20.0  # seconds between attempts at an endpoint that answers nobod
 class Breaker:
     """Watches all requests of a run; trips when nothing but failures came for `limit` seconds.
 
-    A wait that the endpoint asked for by Retry-After does not count, however long it is.
+    A wait that the endpoint asked for by Retry-After does not count, however long it is; that it asks for about the
+    same again and again, of one request after another, does not put the end off.
     """
 
     def __init__(self, limit: float):
         self.limit = limit
-        self.last_answer = 0.0  # on the monotonic clock
+        self.last_answered = 0.0  # when the latest of the requests that were answered was sent, on the monotonic clock
         self._silent_since: float | None = None
         self._failures = 0  # since then
-        self._excused_until = 0.0
+        self._longest_wait = self._excused_until = 0.0
 
-    def answered(self) -> None:
-        self.last_answer, self._silent_since, self._failures = time.monotonic(), None, 0
+    def answered(self, sent: float) -> None:
+        self.last_answered = max(self.last_answered, sent)
+        self._silent_since, self._failures, self._longest_wait = None, 0, 0.0
 
     def failed(self, retry_after: float | None) -> bool:
         """Takes note of a failure that may pass; True if it is one too many."""
@@ -37,7 +40,8 @@ class Breaker:
             self._silent_since = now
         self._failures += 1
         too_long = now >= max(self._silent_since + self.limit, self._excused_until)
-        self._excused_until = max(self._excused_until, now + (retry_after or 0.0))
+        if retry_after and retry_after > 2 * self._longest_wait:
+            self._longest_wait, self._excused_until = retry_after, max(self._excused_until, now + retry_after)
         return too_long and self._failures >= FEWEST_FAILURES
 
     @property
@@ -54,20 +58,20 @@ class Attempts:
 
     made: int = 0
     own_failures: int = 0
-    """Those that happened while others were answered, or that nobody else could disprove."""
+    """Those that happened while others were answered who asked later, or that nobody else could disprove."""
     limited: int = 0
     """Answers 429, which are about everyone's requests and never about this one."""
     last_failed: float = 0.0
 
-    def failed(self, *, rate_limited: bool, last_answer: float, alone: bool) -> None:
+    def failed(self, *, rate_limited: bool, last_answered: float, alone: bool) -> None:
         self.limited += rate_limited
-        self.own_failures += not rate_limited and (alone or last_answer >= self.last_failed)
+        self.own_failures += not rate_limited and (alone or last_answered >= self.last_failed)
         self.last_failed = time.monotonic()
 
     def backoff(self, rate_limited: bool, breaker: Breaker) -> float:
         """Seconds before the next attempt, unless the endpoint names its own."""
         longest = LONGEST_RATE_LIMIT_BACKOFF if rate_limited else LONGEST_BACKOFF
-        if breaker.last_answer < self.last_failed:
+        if breaker.last_answered < self.last_failed:
             longest = min(longest, PROBE_EVERY)  # so that an endpoint that is back is noticed soon
         delay = min(FIRST_BACKOFF * 2.0 ** min(self.made - 1, 16), longest) * random.uniform(0.5, 1.0)
         # The attempt after which it trips is not to be made long after it should have.
