@@ -3,10 +3,11 @@
 import asyncio
 import json
 import re
+from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from connections_env.completions import read_completion, read_error, read_retry_after, read_usage
 from connections_env.play import Answer
@@ -26,6 +27,8 @@ _STAINLESS = tuple(
 )
 CONNECT_TIMEOUT = 30.0  # seconds
 LONGEST_MESSAGE = 300  # characters kept of what an endpoint says about an error
+SHORTEST_SECRET = 4  # characters; masking less would only garble what is said
+LONGEST_START = 60  # bytes shown of an answer that is something else, such as a proxy's page
 _CONTEXT_LENGTH = re.compile(r"context|maximum.{0,20}(length|token)|too (long|many tokens)", re.IGNORECASE)
 
 
@@ -65,9 +68,9 @@ class Client:
     ):
         self._base_url, self._api_key, self._timeout, self._width = base_url, api_key, timeout, width
         self._transport = transport
-        self._url = f"{base_url.rstrip('/')}/chat/completions"  # whole, or it would be put together for each request
+        self._url, self._headers = _address(base_url)
+        self._secrets = _secrets(base_url, api_key)
         self._openai: AsyncOpenAI | None = None
-        self._left_out: dict[str, Any] = {}
 
     @property
     def place(self) -> str:
@@ -94,9 +97,8 @@ class Client:
                     # What the client makes of a body costs more than all the rest of a request, and validates nothing.
                     cast_to=httpx2.Response,
                     # The header by which OpenAI lets a client name its own requests.
-                    options={"headers": {"X-Client-Request-Id": request_id, **self._left_out}},
+                    options={"headers": {"X-Client-Request-Id": request_id, **self._headers}},
                 )
-            completion = json.loads(response.content)
         except openai.APIStatusError as error:
             return self._refusal(error)
         except (TimeoutError, openai.APIConnectionError) as error:
@@ -104,8 +106,13 @@ class Client:
             if isinstance(cause, TimeoutError):
                 return Failure(f"no answer within {self._timeout:g} s")
             return Failure(f"cannot reach {self.place}: {self._clean(str(cause)) or type(cause).__name__}")
-        except (openai.APIError, ValueError, RecursionError):  # a body that is no JSON, or none of sane depth
+        except openai.APIError:
             return Failure("the answer is no chat completion")
+        try:
+            completion = json.loads(response.content)
+        except (ValueError, RecursionError):  # no JSON, or none of sane depth
+            start = self._clean(response.content[:LONGEST_START].decode(errors="replace").strip())
+            return Failure(f"the answer is no chat completion{start and f' but starts {start!r}'}")
         try:
             return read_completion(completion, body["messages"])
         except (AttributeError, LookupError, TypeError):
@@ -127,9 +134,9 @@ class Client:
         )
 
     def _clean(self, text: str) -> str:
-        """What the other side said, fit for a terminal, without our key."""
-        if self._api_key:
-            text = text.replace(self._api_key, "***")
+        """What the other side said, fit for a terminal, without what we proved ourselves by."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
         return printable(text)[:LONGEST_MESSAGE]
 
     def _opened(self) -> "AsyncOpenAI":
@@ -146,11 +153,32 @@ class Client:
                 limits = Limits(max_connections=self._width, max_keepalive_connections=self._width)
                 http_client = DefaultAioHttpClient(limits=limits, timeout=timeout)
             # Ten headers on the interpreter and the machine, which no endpoint needs, are a fifth of a request's work.
-            self._left_out = dict.fromkeys(_STAINLESS, Omit())
+            self._headers.update(dict.fromkeys(_STAINLESS, Omit()))
             self._openai = AsyncOpenAI(
-                api_key=self._api_key or "none", base_url=self._base_url, max_retries=0, http_client=http_client
+                api_key=self._api_key or "none", base_url=self._url, max_retries=0, http_client=http_client
             )
         return self._openai
+
+
+def _address(base_url: str) -> tuple[str, dict[str, Any]]:
+    """Where requests go, whole, or it would be put together for each; and the headers that what it held becomes.
+
+    A user and password are sent as basic authentication (RFC 7617), in place of the key: both go by the same header.
+    """
+    url = urlsplit(base_url)
+    user, at, host = url.netloc.rpartition("@")
+    whole = urlunsplit(url._replace(netloc=host, path=f"{url.path.rstrip('/')}/chat/completions", fragment=""))
+    return whole, {"Authorization": f"Basic {b64encode(unquote(user).encode()).decode()}"} if at else {}
+
+
+def _secrets(base_url: str, api_key: str) -> list[str]:
+    """What no message may repeat, in the forms in which an endpoint may, the longest first."""
+    url = urlsplit(base_url)
+    user = unquote(url.netloc.rpartition("@")[0])
+    secrets = {api_key, user, user.partition(":")[2], b64encode(user.encode()).decode(), url.query}
+    secrets |= {value for _, value in parse_qsl(url.query)}
+    forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
+    return sorted((form for form in forms if len(form) >= SHORTEST_SECRET), key=len, reverse=True)
 
 
 def _root(error: BaseException) -> BaseException:

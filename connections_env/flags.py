@@ -83,7 +83,8 @@ def base_url(text: str) -> str:
     except ValueError:  # a port that is none, half an IPv6 address
         usable = False
     if not usable:
-        raise argparse.ArgumentTypeError(f"{text!r} is no URL like {DEFAULT_BASE_URL} or http://127.0.0.1:8080/v1")
+        shown = text.rpartition("@")[2]  # what stands before it may be a password
+        raise argparse.ArgumentTypeError(f"{shown!r} is no URL like {DEFAULT_BASE_URL} or http://127.0.0.1:8080/v1")
     return text
 
 

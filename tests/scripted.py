@@ -214,7 +214,7 @@ class Server(_Player):
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         with self.counted():
-            step = self.next(asyncio.get_running_loop().time(), request.path, request.headers, raw)
+            step = self.next(asyncio.get_running_loop().time(), request.path_qs, request.headers, raw)
             await asyncio.sleep(0 if isinstance(step, Exception) else step.after)
         assert request.transport is not None
         if isinstance(step, Exception):

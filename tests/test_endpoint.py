@@ -1,10 +1,13 @@
 """Requests made good, or the run stopped: against a scripted endpoint, on a clock that jumps."""
 
 import asyncio
+import base64
+import json
 import os
 import re
 import signal
 import unicodedata
+import urllib.parse
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -850,6 +853,31 @@ def test_user_and_password_are_not_shown_when_nobody_listens() -> None:
     assert "hunter2" not in "\n".join([why, *lines])
     assert f"127.0.0.1:{port}" in why
     assert one_plain_sentence(why)
+
+
+def test_user_and_password_in_the_url_go_as_basic_authentication_and_its_query_stays_behind_the_path() -> None:
+    with Server([FINE]) as server:
+        url = f"http://us%40er:hunter2@127.0.0.1:{server.port}/v1/?api-version=3"
+        wanted = EndpointSettings("m", url, KEY)
+
+        async def ask() -> Answer:
+            async with Endpoint(wanted) as endpoint:
+                return await endpoint.ask(OPENING, "r")
+
+        assert asyncio.run(ask()).reply.content == "<guess>[A]</guess>"
+    (seen,) = server.seen
+    assert seen.path == "/v1/chat/completions?api-version=3"
+    assert seen.headers["authorization"] == "Basic " + base64.b64encode(b"us@er:hunter2").decode()
+
+
+@pytest.mark.parametrize("said", ["hunter2", "user:hunter2", base64.b64encode(b"user:hunter2").decode(), "hunt/er3"])
+@pytest.mark.parametrize("form", [str, urllib.parse.quote_plus, json.dumps])
+def test_what_the_url_proves_is_masked_when_it_is_echoed(said: str, form: Any) -> None:
+    url = "https://user:hunter2@models.invalid/v1?token=hunt%2Fer3"
+    answer, wire = one([refusal(401, f"not you: {form(said)}")], base_url=url)
+    assert answer == "Stopped"
+    assert "hunt" not in wire.said
+    assert "***" in wire.said
 
 
 # Models that hide their reasoning
