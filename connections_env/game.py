@@ -83,7 +83,7 @@ class GameState:
         """Is the next reply to name the themes?"""
         return self.ruleset.asks_themes and self.themes is None and self.all_found
 
-    @property
+    @cached_property
     def complete_reason(self) -> str | None:
         """Why the game is over by its own rules, or None while it goes on."""
         if self.themes is not None:

@@ -19,13 +19,13 @@ _TAG = re.compile(r"<\s{0,8}(/?)\s{0,8}(think|thinking|guess|themes)\s{0,8}>", r
 _BEGUN_TAG = re.compile(r"<\s*/?\s*(?:think|thinking|guess|themes)?\s*\Z", re.IGNORECASE)
 _OPENS, _CLOSES = "<guess>", "</guess>"
 _LONGEST_BEGUN_TAG = 32  # characters of it looked at, so that cutting many stays linear
-# What templates steer by, tool tags included (single tokens of Qwen3), by how it begins, and characters no text has.
-# Looked for one by one, since a single character is found many times faster than any of several.
+# What templates steer by, tool tags included (single tokens of Qwen3), by how it begins: a single character is found
+# many times faster than a pattern.
 _CONTROL_TOKENS = {
     "<": re.compile(r"<(?:\|[^|<>\s]{1,40}\||｜[^｜<>]{1,40}｜|/?s|(?:start|end)_of_turn|/?tool_(?:call|response))>"),
     "[": re.compile(r"\[/?INST\]"),
 }
-_CONTROL_CHARACTERS = [chr(code) for code in (*range(0x00, 0x09), *range(0x0E, 0x20), 0x7F)]
+_CONTROL_CHARACTERS = bytes([*range(0x00, 0x09), *range(0x0E, 0x20), 0x7F])  # such as no text has
 _WORD = re.compile(r"\w")  # a dash or a zero-width space is no reasoning
 _EMPTY = re.compile(r"[\s\[\],，、;；|]*")  # an answer of nothing but these is talk about the format
 _CUT_OFF = frozenset({"length", "max_tokens", "content_filter", "insufficient_system_resource", "abort"})
@@ -152,8 +152,10 @@ def control_token(text: str) -> str | None:
     for begins, pattern in _CONTROL_TOKENS.items():
         if (start := text.find(begins)) >= 0 and (found := pattern.search(text, start)):
             return found[0]
-    found_characters = [character for character in _CONTROL_CHARACTERS if character in text]
-    return found_characters[0] if found_characters else None
+    raw = text.encode("utf-8", "surrogatepass")
+    if len(raw.translate(None, _CONTROL_CHARACTERS)) == len(raw):
+        return None
+    return next(character for character in text if character in _CONTROL_CHARACTERS.decode())
 
 
 def read_reply(reply: Reply, puzzle: Puzzle) -> tuple[Guess, str | None]:
