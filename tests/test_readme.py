@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import generate_rollouts
 from connections_env import catalogue, simulated
+from connections_env.faults import KINDS
 from connections_env.records import Rollout
+from tests.test_simulated import start
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -135,3 +138,31 @@ def test_the_tree_names_every_module_and_script():
     tree = README.split("## Where things are")[1].split("\n## ")[0]
     modules = {path.name for path in [*ROOT.glob("*.py"), *(ROOT / "connections_env").glob("*.py")]} - {"__init__.py"}
     assert modules == set(re.findall(r"\b\w+\.py\b", tree))
+
+
+def fault_rows():
+    rows = re.findall(r"^\| (`.*) \| .* \| (\d) \|$", README.split("| `--fault` |")[1].split("\n\n")[0], re.MULTILINE)
+    return [(re.findall("`(.+?)`", kinds), int(status)) for kinds, status in rows]
+
+
+def test_the_table_of_faults_names_every_kind_once():
+    assert sorted(kind for kinds, _ in fault_rows() for kind in kinds) == sorted(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "status"), fault_rows(), ids=lambda value: value[0] if isinstance(value, list) else ""
+)
+def test_a_run_that_meets_nothing_but_a_fault_ends_as_the_table_says(kinds, status, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SOME_KEY", "sk-that-nobody-should-see")
+    server = start("builtin", "--fault", f"{kinds[-1]}=1", "--spike", "0.1", "--retry-after", "1")
+    try:
+        url = server.stdout.readline().split()[-1]
+        flags = ["--puzzles", "builtin", "-n", "2", "-c", "2", "--max-turns", "2", "--results-dir", str(tmp_path)]
+        flags += ["-b", url, "-k", "SOME_KEY", "--give-up-after", "1", "--allow-empty-reasoning"]
+        assert generate_rollouts.main(flags) == status
+    finally:
+        server.kill()
+        server.communicate()
+    said = capsys.readouterr().err
+    assert "sk-that" not in said
+    assert ("stopped: " in said) == bool(status)

@@ -138,7 +138,7 @@ def puzzles_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def start(puzzles: Path, *flags: str) -> "subprocess.Popen[str]":
+def start(puzzles: Path | str, *flags: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "connections_env.simulated", "--port", "0", "--puzzles", str(puzzles), *flags]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
