@@ -15,6 +15,8 @@ import generate_rollouts
 from connections_env import catalogue, simulated
 from connections_env.faults import KINDS
 from connections_env.records import Rollout
+from tests import soak
+from tests.benchmarks import __main__ as benchmarks
 from tests.test_simulated import start
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +25,8 @@ SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 PARSERS = {name: importlib.import_module(name.removesuffix(".py")).parse_args for name in SCRIPTS}
 PARSERS["-m connections_env.simulated"] = simulated.parse_args
 PARSERS["-m connections_env.puzzles"] = catalogue.parse_args
+PARSERS["-m tests.benchmarks"] = benchmarks.parse_args
+PARSERS["-m tests.soak"] = soak.parse_args
 TIMES = re.compile(r"[\d.]+ s$", re.MULTILINE)
 
 
@@ -149,9 +153,7 @@ def test_the_table_of_faults_names_every_kind_once():
     assert sorted(kind for kinds, _ in fault_rows() for kind in kinds) == sorted(KINDS)
 
 
-@pytest.mark.parametrize(
-    ("kinds", "status"), fault_rows(), ids=lambda value: value[0] if isinstance(value, list) else ""
-)
+@pytest.mark.parametrize(("kinds", "status"), [pytest.param(*row, id=row[0][0]) for row in fault_rows()])
 def test_a_run_that_meets_nothing_but_a_fault_ends_as_the_table_says(kinds, status, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SOME_KEY", "sk-that-nobody-should-see")
     server = start("builtin", "--fault", f"{kinds[-1]}=1", "--spike", "0.1", "--retry-after", "1")
