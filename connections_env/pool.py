@@ -120,8 +120,8 @@ def cannot_save(results: ResultsFile, error: OSError) -> str:
 
 def rescue(rows: list[str]) -> Path:
     """Writes rows to a file in the system's temporary folder, often another disk. Raises OSError."""
-    with tempfile.NamedTemporaryFile("w", prefix="results_rescued_", suffix=".jsonl", delete=False) as file:
-        file.writelines(row + "\n" for row in rows)
+    with tempfile.NamedTemporaryFile(prefix="results_rescued_", suffix=".jsonl", delete=False) as file:
+        file.writelines(row.encode() + b"\n" for row in rows)
     return Path(file.name)
 
 
