@@ -4,11 +4,12 @@ import asyncio
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from connections_env.completions import read_completion, read_error, read_retry_after, read_usage
+from connections_env.masking import MASK, SHORTEST_SECRET, masker
 from connections_env.play import Answer
 from connections_env.records import Usage
 from connections_env.terminal import printable
@@ -24,6 +25,7 @@ _STAINLESS = tuple(
         *("retry-count", "read-timeout", "raw-response"),
     )
 )
+_NEEDED = ("accept", "content-type", "user-agent", "authorization")
 CONNECT_TIMEOUT = 30.0  # seconds
 LONGEST_MESSAGE = 300  # characters kept of what an endpoint says about an error
 _CONTEXT_LENGTH = re.compile(r"context|maximum.{0,20}(length|token)|too (long|many tokens)", re.IGNORECASE)
@@ -65,6 +67,7 @@ class Client:
     ):
         self._base_url, self._api_key, self._timeout, self._width = base_url, api_key, timeout, width
         self._transport = transport
+        self.without_key = masker(api_key)
         self._url = f"{base_url.rstrip('/')}/chat/completions"  # whole, or it would be put together for each request
         self._openai: AsyncOpenAI | None = None
         self._left_out: dict[str, Any] = {}
@@ -74,6 +77,10 @@ class Client:
         """The endpoint as messages may name it: without user, password or query."""
         url = urlsplit(self._base_url)
         return f"{url.scheme}://{url.hostname}{f':{url.port}' if url.port else ''}{url.path}"
+
+    @property
+    def _is_openai(self) -> bool:
+        return f".{urlsplit(self._base_url).hostname}".endswith(".openai.com")
 
     async def close(self) -> None:
         if self._openai is not None:
@@ -107,7 +114,7 @@ class Client:
         except (openai.APIError, ValueError, RecursionError):  # a body that is no JSON, or none of sane depth
             return Failure("the answer is no chat completion")
         try:
-            return read_completion(completion, body["messages"])
+            return self._without_key(read_completion(completion, body["messages"]))
         except (AttributeError, LookupError, TypeError):
             said = self._clean(read_error(completion if isinstance(completion, dict) else None))
             usage = read_usage(completion) or Usage(requests=1)
@@ -128,9 +135,17 @@ class Client:
 
     def _clean(self, text: str) -> str:
         """What the other side said, fit for a terminal, without our key."""
-        if self._api_key:
-            text = text.replace(self._api_key, "***")
-        return printable(text)[:LONGEST_MESSAGE]
+        return printable(self.without_key(text))[:LONGEST_MESSAGE]
+
+    def _without_key(self, answer: Answer) -> Answer:
+        """The answer, should a gateway or the model have put our key into it: replies go to files."""
+        key, reply = self._api_key, answer.reply
+        said = (reply.content, reply.reasoning, reply.finish_reason or "")
+        if len(key) < SHORTEST_SECRET or not any(key in text for text in said):
+            return answer
+        content, reasoning, finish = (text.replace(key, MASK) for text in said)
+        cleaned = reply._replace(content=content, reasoning=reasoning, finish_reason=finish or None)
+        return replace(answer, reply=cleaned)
 
     def _opened(self) -> "AsyncOpenAI":
         if self._openai is None:
@@ -145,11 +160,19 @@ class Client:
                 # Both limits default to far less than a paid endpoint allows, and None means 100.
                 limits = Limits(max_connections=self._width, max_keepalive_connections=self._width)
                 http_client = DefaultAioHttpClient(limits=limits, timeout=timeout)
+            key = self._api_key or "none"
+            self._openai = AsyncOpenAI(
+                api_key=key,
+                base_url=self._base_url,
+                default_headers={"Authorization": f"Bearer {key}"},  # or the environment could name another
+                max_retries=0,
+                http_client=http_client,
+            )
             # Ten headers on the interpreter and the machine, which no endpoint needs, are a fifth of a request's work.
             self._left_out = dict.fromkeys(_STAINLESS, Omit())
-            self._openai = AsyncOpenAI(
-                api_key=self._api_key or "none", base_url=self._base_url, max_retries=0, http_client=http_client
-            )
+            if not self._is_openai:  # whom alone the headers concern that the client takes from OPENAI_* variables
+                more = (name for name in self._openai.default_headers if name.lower() not in _NEEDED)
+                self._left_out |= dict.fromkeys(more, Omit())
         return self._openai
 
 

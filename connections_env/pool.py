@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import signal
 import tempfile
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -96,8 +95,7 @@ async def play_all(
                         tally.ran.add(job.puzzle.key)
                         _save(rollout, results, endpoint, tally, partial(count, rollout))
                 except Exception as error:  # a bug of ours must not take the other games with it
-                    traceback.print_exc()
-                    endpoint.stop(f"{type(error).__name__} while playing {job.puzzle.puzzle_id}: please report it", 1)
+                    endpoint.stop_for_bug(error, f"while playing {job.puzzle.puzzle_id}")
                     return
 
         async with results, asyncio.TaskGroup() as workers:

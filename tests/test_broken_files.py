@@ -64,13 +64,15 @@ def _at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def ran(script: Any, *argv: object) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of a script."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", how, newline="\n") for how in ("strict", "backslashreplace"))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             status = script.main([str(word) for word in argv])
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
-    return status, out.getvalue(), err.getvalue()
+    for stream in (out, err):
+        stream.seek(0)
+    return status, out.read(), err.read()
 
 
 def good_and_missing(out: str) -> tuple[int, int]:
