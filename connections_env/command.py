@@ -8,18 +8,19 @@ from collections.abc import Callable
 from connections_env.flags import UsageError
 from connections_env.play import Disagrees
 from connections_env.records import BadRow, FutureRow
+from connections_env.signals import all_like_ctrl_c
 from connections_env.sources import SourceError
 from connections_env.terminal import Output, say
 
 
 def exit_status(work: Callable[[], int]) -> int:
-    """What `work` returns; 2 for what was known to be wrong beforehand, 130 for Ctrl-C.
+    """What `work` returns; 2 for what was known to be wrong beforehand, 130 for Ctrl-C and the like.
 
     1 for bad data or disks, and where nobody reads the output any more.
     """
     _open_what_is_closed()
     try:
-        with contextlib.redirect_stdout(Output(sys.stdout)):
+        with all_like_ctrl_c(), contextlib.redirect_stdout(Output(sys.stdout)):
             status = work()
             sys.stdout.flush()  # what cannot be said is to be known here, not when the interpreter ends
         return status

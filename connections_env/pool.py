@@ -18,10 +18,10 @@ from connections_env.play import Answer, Job, default_max_turns, play_game
 from connections_env.prompts import Message
 from connections_env.quality import facts_of, rejection
 from connections_env.records import Rollout, Usage
+from connections_env.signals import INTERRUPTS
 from connections_env.tables import share
 from connections_env.terminal import Listener, notify
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 5.0  # seconds that replies in flight get after a SIGTERM or SIGHUP
 REASONING_EXPECTED_WITHIN = 20  # replies
 NO_REASONING = (
@@ -191,7 +191,8 @@ def interrupts(endpoint: Endpoint) -> Iterator[None]:
         if number != signal.SIGINT:
             loop.call_later(GRACE, endpoint.abort)
 
-    heard = [number for number in INTERRUPTS if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores SIGHUP
+    handlers = {number: signal.getsignal(number) for number in INTERRUPTS}
+    heard = [number for number in INTERRUPTS if handlers[number] != signal.SIG_IGN]  # nohup ignores SIGHUP
     for number in heard:
         loop.add_signal_handler(number, interrupted, number)
     try:
@@ -199,3 +200,5 @@ def interrupts(endpoint: Endpoint) -> Iterator[None]:
     finally:
         for number in heard:
             loop.remove_signal_handler(number)
+            if number != signal.SIGINT:  # which now ends at once what is written, no longer at the next pause
+                signal.signal(number, handlers[number])
