@@ -7,6 +7,7 @@ Each run writes a file of its own and reads those of all runs; none is ever dele
 
 import contextlib
 import hashlib
+import os
 from collections.abc import AsyncIterator, Callable
 from itertools import count
 from pathlib import Path
@@ -78,10 +79,17 @@ class Ledger:
 
     @contextlib.asynccontextmanager
     async def saving(self, on_failure: Callable[[OSError], None]) -> AsyncIterator[None]:
-        """While in this block, `add` writes to a file of this run, and `on_failure` hears at once where it cannot."""
+        """While in this block, `add` writes to a file of this run, and `on_failure` hears at once where it cannot.
+
+        Should the file be removed meanwhile, another takes its place in the end. Raises OSError.
+        """
         self._on_failure = on_failure
         async with ResultsFile(self._claim, on_failure) as self._sink:
             yield
+        if removed := self._sink.orphaned:
+            _, descriptor = self._claim()
+            with os.fdopen(descriptor, "wb") as file:
+                file.writelines(line.encode() + b"\n" for line in removed)
 
     def _claim(self) -> tuple[Path, int]:
         for number in count(1):

@@ -48,7 +48,7 @@ from tests.scripted import Seen, Sent, Server, completion, winner
 from tests.test_generate_rollouts import as_nobody
 
 ROOT = Path(__file__).parents[1]
-PROPERTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PROPERTY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 BLOCK = re.compile(r"Loop 1: (\d+) Good, (\d+) Bad\n.*: (\d+)\n.*: (\d+)\n.*: (\d+)$", re.MULTILINE)
 ERROR = re.compile(r"^(?:stopped|error): ", re.MULTILINE)
 
@@ -203,6 +203,22 @@ def test_replies_that_a_full_disk_cannot_keep_end_the_reduction_at_once_and_with
 
 
 # A folder that vanishes or takes nothing
+
+
+def test_a_reduction_whose_file_is_removed_keeps_what_was_paid_for(tmp_path: Path) -> None:
+    make_steps(tmp_path)
+
+    def step(seen: Seen) -> Sent:
+        if seen.nth == 1:
+            (tmp_path / ".reductions_1.jsonl").unlink()
+        return Sent(body=completion(f"<think>\nShort.\n</think>\n\n{last_guess(seen)}"), after=0.2)
+
+    with Server(step) as server:
+        status, _, err = ran(reduce_tokens, "-b", server.url, "-c", 1)
+        assert status == 1
+        assert "removed while it was written" in one_line(err)
+        assert ran(reduce_tokens, "-b", server.url, "-c", 1)[0] == 0
+        assert len(server.seen) == 3
 
 
 @pytest.mark.parametrize("said", ["plain", "a line\u2028apart, \x85 and \x0b too", "é 猫 \U0001f600"])

@@ -115,9 +115,7 @@ def flags_of(script: str) -> list[object]:
 
 STOPS = [
     ("generate_rollouts", signal.SIGHUP, 5),
-    ("generate_rollouts", signal.SIGTERM, 1),
     ("iterative_generate", signal.SIGINT, 1),
-    ("iterative_generate", signal.SIGINT, 9),
     ("iterative_generate", signal.SIGTERM, 8),
     ("iterative_generate", signal.SIGKILL, 9),
     ("doctor_gameplay", signal.SIGTERM, 5),
