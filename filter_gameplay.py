@@ -46,7 +46,7 @@ def results_of(inputs: list[Path]) -> list[Path]:
     """The files among the inputs and the results files in the folders. Raises `UsageError`."""
     files: list[Path] = []
     for path in inputs:
-        found = [path] if path.is_file() else results_files(path)
+        found = [path] if path.is_file() else results_files(path) if path.is_dir() else []
         if not found:
             what = "no results in" if path.is_dir() else "no such file or folder:"
             raise UsageError(f"{what} {shown(path)}; make some results with: uv run python generate_rollouts.py")

@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import sys
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
@@ -193,8 +192,7 @@ async def _reduce_all(streams: list[Stream], endpoint: Endpoint, plan: Plan, *, 
                 except OSError as error:
                     cannot_save(error)
                 except Exception as error:  # a bug of ours must not take the other rows with it
-                    traceback.print_exc()
-                    endpoint.stop(f"{type(error).__name__} at {row.info.puzzle_id}: please report it", 1)
+                    endpoint.stop_for_bug(error, f"at {row.info.puzzle_id}")
 
         async with plan.ledger.saving(cannot_save), asyncio.TaskGroup() as workers:
             for _ in range(min(2 * endpoint.settings.max_concurrent, len(todo))):

@@ -5,7 +5,6 @@ rows of a file lie is the business of `layouts.py`.
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -38,7 +37,6 @@ COLUMNS: Mapping[str, str] = {"members": "group_words", "theme": "group_themes",
 # A mapping under none of these names is theme -> words only if it is as large as this: configurations map names to
 # lists too.
 _LEAST_WALL = 3
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def puzzle_from_row(row: Row, source: str = "", *, as_shown: bool = False) -> Puzzle:
@@ -206,8 +204,8 @@ def item(value: Any) -> str:
 
 
 def plain_id(value: Any) -> str:
-    """An id as a list of ids, a line each, can hold it."""
-    return " ".join(_CONTROL.sub(" ", word(value)).split())
+    """An id as a list of ids, a line each, can hold it: without characters that nobody sees."""
+    return " ".join("".join(c if c.isprintable() else " " for c in word(value)).split())
 
 
 def word(value: Any) -> str:

@@ -5,11 +5,12 @@ import json
 import re
 from base64 import b64encode
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from connections_env.completions import read_completion, read_error, read_retry_after, read_usage
+from connections_env.masking import MASK, SHORTEST_SECRET, masker
 from connections_env.play import Answer
 from connections_env.records import Usage
 from connections_env.terminal import printable
@@ -25,9 +26,10 @@ _STAINLESS = tuple(
         *("retry-count", "read-timeout", "raw-response"),
     )
 )
+_NEEDED = ("accept", "content-type", "user-agent", "authorization")
 CONNECT_TIMEOUT = 30.0  # seconds
 LONGEST_MESSAGE = 300  # characters kept of what an endpoint says about an error
-SHORTEST_SECRET = 4  # characters; masking less would only garble what is said
+SHORTEST_IN_URL = 4  # characters; masking less would only garble what is said
 LONGEST_START = 60  # bytes shown of an answer that is something else, such as a proxy's page
 _CONTEXT_LENGTH = re.compile(r"context|maximum.{0,20}(length|token)|too (long|many tokens)", re.IGNORECASE)
 
@@ -69,7 +71,7 @@ class Client:
         self._base_url, self._api_key, self._timeout, self._width = base_url, api_key, timeout, width
         self._transport = transport
         self._url, self._headers = _address(base_url)
-        self._secrets = _secrets(base_url, api_key)
+        self.without_key = masker(api_key, *_secrets_of(base_url))
         self._openai: AsyncOpenAI | None = None
 
     @property
@@ -77,6 +79,10 @@ class Client:
         """The endpoint as messages may name it: without user, password or query."""
         url = urlsplit(self._base_url)
         return f"{url.scheme}://{url.hostname}{f':{url.port}' if url.port else ''}{url.path}"
+
+    @property
+    def _is_openai(self) -> bool:
+        return f".{urlsplit(self._base_url).hostname}".endswith(".openai.com")
 
     async def close(self) -> None:
         if self._openai is not None:
@@ -114,7 +120,7 @@ class Client:
             start = self._clean(response.content[:LONGEST_START].decode(errors="replace").strip())
             return Failure(f"the answer is no chat completion{start and f' but starts {start!r}'}")
         try:
-            return read_completion(completion, body["messages"])
+            return self._without_key(read_completion(completion, body["messages"]))
         except (AttributeError, LookupError, TypeError):
             said = self._clean(read_error(completion if isinstance(completion, dict) else None))
             usage = read_usage(completion) or Usage(requests=1)
@@ -135,9 +141,17 @@ class Client:
 
     def _clean(self, text: str) -> str:
         """What the other side said, fit for a terminal, without what we proved ourselves by."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return printable(text)[:LONGEST_MESSAGE]
+        return printable(self.without_key(text))[:LONGEST_MESSAGE]
+
+    def _without_key(self, answer: Answer) -> Answer:
+        """The answer, should a gateway or the model have put our key into it: replies go to files."""
+        key, reply = self._api_key, answer.reply
+        said = (reply.content, reply.reasoning, reply.finish_reason or "")
+        if len(key) < SHORTEST_SECRET or not any(key in text for text in said):
+            return answer
+        content, reasoning, finish = (text.replace(key, MASK) for text in said)
+        cleaned = reply._replace(content=content, reasoning=reasoning, finish_reason=finish or None)
+        return replace(answer, reply=cleaned)
 
     def _opened(self) -> "AsyncOpenAI":
         if self._openai is None:
@@ -152,11 +166,19 @@ class Client:
                 # Both limits default to far less than a paid endpoint allows, and None means 100.
                 limits = Limits(max_connections=self._width, max_keepalive_connections=self._width)
                 http_client = DefaultAioHttpClient(limits=limits, timeout=timeout)
+            key = self._api_key or "none"
+            self._openai = AsyncOpenAI(
+                api_key=key,
+                base_url=self._base_url,
+                default_headers={"Authorization": f"Bearer {key}"},  # or the environment could name another
+                max_retries=0,
+                http_client=http_client,
+            )
             # Ten headers on the interpreter and the machine, which no endpoint needs, are a fifth of a request's work.
             self._headers.update(dict.fromkeys(_STAINLESS, Omit()))
-            self._openai = AsyncOpenAI(
-                api_key=self._api_key or "none", base_url=self._url, max_retries=0, http_client=http_client
-            )
+            if not self._is_openai:  # whom alone the headers concern that the client takes from OPENAI_* variables
+                more = (name for name in self._openai.default_headers if name.lower() not in _NEEDED)
+                self._headers |= dict.fromkeys(more, Omit())
         return self._openai
 
 
@@ -171,14 +193,13 @@ def _address(base_url: str) -> tuple[str, dict[str, Any]]:
     return whole, {"Authorization": f"Basic {b64encode(unquote(user).encode()).decode()}"} if at else {}
 
 
-def _secrets(base_url: str, api_key: str) -> list[str]:
-    """What no message may repeat, in the forms in which an endpoint may, the longest first."""
+def _secrets_of(base_url: str) -> list[str]:
+    """What in a URL proves who asks, in the forms in which it is sent."""
     url = urlsplit(base_url)
     user = unquote(url.netloc.rpartition("@")[0])
-    secrets = {api_key, user, user.partition(":")[2], b64encode(user.encode()).decode(), url.query}
-    secrets |= {value for _, value in parse_qsl(url.query)}
-    forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
-    return sorted((form for form in forms if len(form) >= SHORTEST_SECRET), key=len, reverse=True)
+    secrets = [b64encode(user.encode()).decode(), user, user.partition(":")[2], url.query]
+    secrets += [value for _, value in parse_qsl(url.query)]
+    return [secret for secret in secrets if len(secret) >= SHORTEST_IN_URL]
 
 
 def _root(error: BaseException) -> BaseException:

@@ -49,7 +49,8 @@ class ResultsFile:
                 self._on_failure(error)
             finally:
                 if not os.fstat(self._fd).st_nlink:
-                    self.orphaned = os.pread(self._fd, self._size, 0).decode().splitlines()
+                    # Not splitlines, which also cuts at characters that JSON leaves as they are.
+                    self.orphaned = os.pread(self._fd, self._size, 0).decode().split("\n")[:-1]
                 os.close(self._fd)
                 self._fd = None
 

@@ -18,6 +18,7 @@ from connections_env.patience import LONGEST_BACKOFF, Attempts, Breaker
 from connections_env.play import Answer, PromptTooLong, Stopped
 from connections_env.prompts import Message
 from connections_env.records import Usage
+from connections_env.terminal import show_trace
 from connections_env.width import Width
 
 if TYPE_CHECKING:
@@ -135,6 +136,11 @@ class Endpoint:
         self._aborting = True
         for task in self._in_flight:
             task.cancel()
+
+    def stop_for_bug(self, error: Exception, where: str) -> None:
+        """Ends the run over an error of ours: its trace goes to stderr, without the key."""
+        show_trace(error, self._client.without_key)
+        self.stop(f"{type(error).__name__} {where}: please report it", 1)
 
     def settle(self) -> None:
         """To be called when no more is asked: says so if the end of it was an outage too short for the breaker."""

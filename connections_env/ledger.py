@@ -7,6 +7,7 @@ Each run writes a file of its own and reads those of all runs; none is ever dele
 
 import contextlib
 import hashlib
+import os
 from collections.abc import AsyncIterator, Callable
 from itertools import count
 from pathlib import Path
@@ -44,6 +45,7 @@ class Ledger:
         self._accepted: dict[str, list[Rewriting]] = {}
         self._refused: dict[str, list[Rewriting]] = {}
         self._sink: ResultsFile | None = None
+        self._on_failure: Callable[[OSError], None] = lambda error: None
         for path in sorted(folder.glob(".reductions_*.jsonl")):
             for line in read_lines(path):
                 with contextlib.suppress(ValidationError):  # a torn line of a run that was killed
@@ -77,9 +79,17 @@ class Ledger:
 
     @contextlib.asynccontextmanager
     async def saving(self, on_failure: Callable[[OSError], None]) -> AsyncIterator[None]:
-        """While in this block, `add` writes to a file of this run."""
+        """While in this block, `add` writes to a file of this run, and `on_failure` hears at once where it cannot.
+
+        Should the file be removed meanwhile, another takes its place in the end. Raises OSError.
+        """
+        self._on_failure = on_failure
         async with ResultsFile(self._claim, on_failure) as self._sink:
             yield
+        if removed := self._sink.orphaned:
+            _, descriptor = self._claim()
+            with os.fdopen(descriptor, "wb") as file:
+                file.writelines(line.encode() + b"\n" for line in removed)
 
     def _claim(self) -> tuple[Path, int]:
         for number in count(1):
@@ -92,4 +102,8 @@ class Ledger:
         """Keeps what was just paid for. Raises OSError."""
         assert self._sink is not None
         self._take(one)
-        self._sink.append(one.model_dump_json())
+        try:
+            self._sink.append(one.model_dump_json())
+        except OSError as error:
+            self._on_failure(error)  # before anything else is asked for, of the same game or of another
+            raise

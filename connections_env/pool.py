@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import signal
 import tempfile
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,10 +18,10 @@ from connections_env.play import Answer, Job, default_max_turns, play_game
 from connections_env.prompts import Message
 from connections_env.quality import facts_of, rejection
 from connections_env.records import Rollout, Usage
+from connections_env.signals import INTERRUPTS
 from connections_env.tables import share
 from connections_env.terminal import Listener, notify
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 5.0  # seconds that replies in flight get after a SIGTERM or SIGHUP
 REASONING_EXPECTED_WITHIN = 20  # replies
 NO_REASONING = (
@@ -96,8 +95,7 @@ async def play_all(
                         tally.ran.add(job.puzzle.key)
                         _save(rollout, results, endpoint, tally, partial(count, rollout))
                 except Exception as error:  # a bug of ours must not take the other games with it
-                    traceback.print_exc()
-                    endpoint.stop(f"{type(error).__name__} while playing {job.puzzle.puzzle_id}: please report it", 1)
+                    endpoint.stop_for_bug(error, f"while playing {job.puzzle.puzzle_id}")
                     return
 
         async with results, asyncio.TaskGroup() as workers:
@@ -120,8 +118,8 @@ def cannot_save(results: ResultsFile, error: OSError) -> str:
 
 def rescue(rows: list[str]) -> Path:
     """Writes rows to a file in the system's temporary folder, often another disk. Raises OSError."""
-    with tempfile.NamedTemporaryFile("w", prefix="results_rescued_", suffix=".jsonl", delete=False) as file:
-        file.writelines(row + "\n" for row in rows)
+    with tempfile.NamedTemporaryFile(prefix="results_rescued_", suffix=".jsonl", delete=False) as file:
+        file.writelines(row.encode() + b"\n" for row in rows)
     return Path(file.name)
 
 
@@ -193,7 +191,8 @@ def interrupts(endpoint: Endpoint) -> Iterator[None]:
         if number != signal.SIGINT:
             loop.call_later(GRACE, endpoint.abort)
 
-    heard = [number for number in INTERRUPTS if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores SIGHUP
+    handlers = {number: signal.getsignal(number) for number in INTERRUPTS}
+    heard = [number for number in INTERRUPTS if handlers[number] != signal.SIG_IGN]  # nohup ignores SIGHUP
     for number in heard:
         loop.add_signal_handler(number, interrupted, number)
     try:
@@ -201,3 +200,5 @@ def interrupts(endpoint: Endpoint) -> Iterator[None]:
     finally:
         for number in heard:
             loop.remove_signal_handler(number)
+            if number != signal.SIGINT:  # which now ends at once what is written, no longer at the next pause
+                signal.signal(number, handlers[number])

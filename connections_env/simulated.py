@@ -30,6 +30,7 @@ from connections_env.faults import KINDS, MIXED, Faults, fault_of, mixed, rate_o
 from connections_env.player import TIERS, SimulatedPlayer
 from connections_env.serving import REQUEST_ID, Service, counting, listening
 from connections_env.sources import SourceError, load_puzzles
+from connections_env.terminal import say
 
 MODEL = "simulated"
 
@@ -206,12 +207,12 @@ def main(argv: list[str] | None = None) -> int:
         player = SimulatedPlayer(puzzles, args.player_strength, args.seed)
         asyncio.run(serve(player, args))
     except SourceError as wrong:
-        print(f"error: {wrong}", file=sys.stderr)
+        say(f"error: {wrong}")
         return 2
     except (OSError, OverflowError) as wrong:  # the second for a port that is no port number
         reason, file = getattr(wrong, "strerror", None) or wrong, getattr(wrong, "filename", None)
         place = f"write {file}" if file else f"listen on {args.host} port {args.port}"
-        print(f"error: cannot {place}: {reason}", file=sys.stderr)
+        say(f"error: cannot {place}: {reason}")
         return 1
     except KeyboardInterrupt:
         pass

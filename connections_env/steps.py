@@ -18,6 +18,7 @@ from connections_env.foreign import rollout_at
 from connections_env.puzzles import board_key
 from connections_env.quality import facts_of, rejection
 from connections_env.records import BadRow, FutureRow, Rollout, first_problem, read_object
+from connections_env.signals import held_back
 
 MADE_BY = {
     "good_examples.jsonl": "filter_gameplay.py",
@@ -139,8 +140,9 @@ def replace_files(files: Mapping[Path, Iterable[str]]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             written[path].chmod(0o644)
-        for path, temporary in written.items():
-            temporary.replace(path)
+        with held_back():
+            for path, temporary in written.items():
+                temporary.replace(path)
     finally:
         for temporary in written.values():
             temporary.unlink(missing_ok=True)

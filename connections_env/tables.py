@@ -3,6 +3,8 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
+from connections_env.terminal import printable
+
 
 def share(part: int, whole: int) -> str:
     """A count with its share of the whole."""
@@ -28,6 +30,9 @@ def _decimals(figure: float) -> int:
 
 def reasons_table(reasons: Mapping[str, int], whole: int) -> str:
     """Each reason with its count and share, the most frequent first."""
-    ordered = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    # A reason may be that of a file of others.
+    ordered = sorted(
+        ((printable(reason), count) for reason, count in reasons.items()), key=lambda one: (-one[1], one[0])
+    )
     width = max((len(reason) for reason, _ in ordered), default=0)
     return "\n".join(f"  {reason + ':':<{width + 1}} {share(count, whole)}" for reason, count in ordered if count)

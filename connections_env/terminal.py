@@ -2,11 +2,14 @@
 
 import re
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TextIO
 
 NAMED_PROBLEMS = 20  # problems named one by one unless --verbose asks for all
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_STEERING = r"\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+_CONTROL_CHARACTERS = re.compile(rf"[\n{_STEERING}]+")
+_ALL_BUT_NEWLINES = re.compile(f"[{_STEERING}]")
 
 
 def printable(text: str) -> str:
@@ -24,6 +27,35 @@ def notify(line: str) -> None:
 def say(line: str) -> None:
     """A line on standard error without a progress bar around."""
     print(printable(line), file=Listener())
+
+
+def show_trace(error: BaseException, clean: Callable[[str], str]) -> None:
+    """The trace of an error, still a line a line; `clean` takes out what nobody may see."""
+    import traceback
+
+    from tqdm import tqdm
+
+    for line in clean("".join(traceback.format_exception(error))).splitlines():
+        indent = " " * (len(line) - len(line.lstrip(" ")))
+        tqdm.write(indent + printable(line), file=Listener())
+
+
+class Output:
+    """Standard output: names of files, ids and reasons that others chose can neither steer a terminal nor end a run."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        encoding = self.stream.encoding or "utf-8"
+        self.stream.write(_ALL_BUT_NEWLINES.sub(" ", text).encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 class Listener:
