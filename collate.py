@@ -1,15 +1,18 @@
 """Step 6: checks every good game once more and writes the dataset, one row a puzzle.
 
-Reads good_examples_reduced.jsonl and doctored_gameplay_reduced.jsonl. Writes sft_examples.jsonl, and beside it
-sft_rejects.jsonl (what was refused, and why) and rerun_puzzles.txt (puzzles still without a row). Drops rows that the
-game itself would not have produced, that are over a token limit or held out, and all but the best row of a puzzle.
+Reads good_examples_reduced.jsonl and doctored_gameplay_reduced.jsonl. Writes sft_examples.jsonl, or the folder
+sft_dataset with --format hf, and beside it sft_rejects.jsonl (what was refused, and why) and rerun_puzzles.txt (puzzles
+still without a row). Drops rows that the game itself would not have produced, that a trainer could not load as they
+are, that are over a token limit or held out, and all but the best row of a puzzle.
 
     uv run python collate.py
     uv run python collate.py good_examples.jsonl --exclude my_test_puzzles.jsonl --strict
+    uv run python collate.py --format hf --license cc-by-4.0
 """
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,15 +21,22 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from connections_env.card import About
 from connections_env.command import exit_status
-from connections_env.dataset import FORMATS, Format, SftRow, build_row, sft_line
+from connections_env.dataset import SftRow, build_row
 from connections_env.examples import ID_PREFIX, GoodRow, looks_like
 from connections_env.files import read_lines, results_number, shown
 from connections_env.flags import UsageError, add_flags, command_parser
+from connections_env.formats import DATASET_INFO, Export, check_export, dataset_info, jsonl, parquet, rows_of
 from connections_env.heldout import HeldOut, hold_out, hold_out_other_splits
+from connections_env.hf_folder import Game, NewFolder, check_folder, folder_files, split_games
+from connections_env.hub import check_login, hub_id, push
+from connections_env.loadable import unloadable
 from connections_env.play import Disagrees
 from connections_env.quality import Rank, facts_of, rank
 from connections_env.records import BadRow, FutureRow, first_problem, read_object
+from connections_env.schema import FORMATS, REASONINGS
+from connections_env.splits import share_or_number
 from connections_env.steps import MADE_BY as STEP_FILES
 from connections_env.steps import check_input, check_writable, lines_of, replace_files, rerun_list, spare_row
 from connections_env.tables import distribution_table, reasons_table, share
@@ -36,6 +46,7 @@ from connections_env.validation import Requirements, problems
 
 INPUTS = ("good_examples_reduced.jsonl", "doctored_gameplay_reduced.jsonl")
 OUTPUT, REJECTS, RERUN = "sft_examples.jsonl", "sft_rejects.jsonl", "rerun_puzzles.txt"
+FOLDER, TEST_SIZE = "sft_dataset", 0.1
 
 
 class WrongKind(BadRow):
@@ -90,7 +101,10 @@ class Outcome:
     read: int = 0
     wrong_kind: int = 0
     """Lines that are rows of another kind of file, or none at all."""
-    rows: list[SftRow] = field(default_factory=list)
+    games: list[Game] = field(default_factory=list)
+    """What is in the dataset, and its rows in the layouts that are written."""
+    splits: dict[str, int] = field(default_factory=dict)
+    """Games by split, where there are splits."""
     written: bool = False
     better_in: int = 0
     """Rows of puzzles of which a better row is in the dataset."""
@@ -104,8 +118,12 @@ class Outcome:
     held_out: HeldOut = field(default_factory=HeldOut)
 
     @property
+    def rows(self) -> list[SftRow]:
+        return [row for row, _ in self.games]
+
+    @property
     def accepted(self) -> int:
-        return len(self.rows)
+        return len(self.games)
 
 
 # Reading the inputs
@@ -157,33 +175,42 @@ def _labels(data: bytes) -> tuple[str | None, str | None]:
 # Choosing and building rows
 
 
-def choose(group: Sequence[Candidate], need: Requirements, outcome: Outcome) -> tuple[int, GoodRow] | None:
+def choose(group: Sequence[Candidate], need: Requirements, export: Export, outcome: Outcome) -> tuple[int, Game] | None:
     """The best row of a puzzle that holds, and its place in the order; None if neither its rows nor their spares do."""
     ordered = sorted(group, key=lambda candidate: (candidate.rank, candidate.nth))
     for passed, candidate in enumerate(ordered):
-        if found := [*candidate.faults, *problems(candidate.row, need)]:
-            info = candidate.row.info
-            outcome.rejects.append(Reject(candidate.place, info.puzzle_id, candidate.row.rollout_id, found))
-        else:
+        if isinstance(game := built(candidate.row, need, export, candidate.faults), tuple):
             outcome.better_in += len(ordered) - passed - 1
-            return candidate.nth, candidate.row
+            return candidate.nth, game
+        info = candidate.row.info
+        outcome.rejects.append(Reject(candidate.place, info.puzzle_id, candidate.row.rollout_id, game))
     if need.held_out.where(ordered[0].row):
         return None  # and so are its spares
     for place in dict.fromkeys(place for candidate in ordered for place in candidate.row.spares):
         spare = None
         try:
             spare = spare_row(place, ordered[0].key)
-            found = problems(spare, need)
+            game = built(spare, need, export)
         except (BadRow, FutureRow, Disagrees, OSError) as error:
-            found = [f"spare cannot be used: {error}"]
-        if spare and not found:
+            game = [f"spare cannot be used: {error}"]
+        if isinstance(game, tuple):
             outcome.spares_used += 1
-            return ordered[0].nth, spare
+            return ordered[0].nth, game
         puzzle_id = ordered[0].row.info.puzzle_id
         where = f"{place.file}, byte {place.offset}"
         rollout_id = spare.rollout_id if spare else None
-        outcome.spare_rejects.append(Reject(where, puzzle_id, rollout_id, found))
+        outcome.spare_rejects.append(Reject(where, puzzle_id, rollout_id, game))
     return None
+
+
+def built(row: GoodRow, need: Requirements, export: Export, faults: Sequence[str] = ()) -> Game | list[str]:
+    """A row as the dataset has it, or why it may not be in."""
+    if found := [*faults, *problems(row, need)]:
+        return found
+    made = build_row(row, need.tokenizer)
+    rows = rows_of(made, export, need.tokenizer)
+    found = [why for layout, them in rows.items() for one in them for why in unloadable(one, layout, export.reasoning)]
+    return [f"not loadable: {why}" for why in dict.fromkeys(found)] or (made, rows)
 
 
 # The step
@@ -198,16 +225,16 @@ def run(
     exclude: Iterable[str] = (),
     default_exclude: bool = True,
     allow_simulated: bool = False,
-    layout: Format = "trl",
+    export: Export = Export(),  # noqa: B008  (frozen)
     strict: bool = False,
     report: Callable[[str], None] = notify,
 ) -> Outcome:
-    """Writes the dataset, and the rejects and the puzzles without a row beside it.
+    """Writes the dataset, and the rejects and the puzzles without a row beside it: all of it or nothing.
 
     Without a single row, or with a reject where `strict`, `output` stays as it was.
     Raises `UsageError`, `SourceError`, `FutureRow`, OSError.
     """
-    check_output(output, inputs)
+    check_output(output, inputs, export)
     outcome, held_out = Outcome(), HeldOut()
     for what in exclude:
         hold_out(held_out, what)
@@ -228,54 +255,117 @@ def run(
     known = {candidate.row.info.puzzle_id for candidate in candidates}
     outcome.without_row = [puzzle_id for puzzle_id in dict.fromkeys(without_row) if puzzle_id not in known]
     for group in by_puzzle.values():
-        if found := choose(group, need, outcome):
+        if found := choose(group, need, export, outcome):
             chosen.append(found)
         elif not held_out.where(group[0].row):
             outcome.without_row.append(group[0].row.info.puzzle_id)
-    outcome.rows = [build_row(row, tokenizer) for _, row in sorted(chosen, key=lambda one: one[0])]
+    outcome.games = [game for _, game in sorted(chosen, key=lambda one: one[0])]
 
-    outcome.written = bool(outcome.rows) and not (strict and outcome.rejects)
+    outcome.written = bool(outcome.games) and not (strict and outcome.rejects)
     kept = {row.puzzle_id.removeprefix(ID_PREFIX) for row in outcome.rows if outcome.written}
     rejects, rerun = output.with_name(REJECTS), output.with_name(RERUN)
-    files: dict[Path, Iterable[str]] = {
+    files: dict[Path, Iterable[str] | bytes] = {
         rejects: lines_of(
             json.dumps(vars(one), ensure_ascii=False) for one in (*outcome.rejects, *outcome.spare_rejects)
         ),
         rerun: lines_of(rerun_list(rerun, kept, outcome.without_row)),
     }
-    if outcome.written:
-        files[output] = (sft_line(row, layout) for row in outcome.rows)
-    replace_files(files)
+    if not outcome.written:
+        replace_files(files)
+    elif export.layout == "hf":
+        with NewFolder(output, hf_files(outcome, output, export, limits)) as folder:
+            replace_files(files)
+            folder.put_in_place()
+    else:
+        replace_files(files | dataset_files(outcome.games, output, export))
     return outcome
 
 
-def check_output(output: Path, inputs: Sequence[Path] = ()) -> None:
-    """Raises `UsageError` for a dataset that would replace a file of another kind."""
-    taken = output.name in (*STEP_FILES, REJECTS, RERUN) or results_number(output) is not None
+def dataset_files(games: Sequence[Game], output: Path, export: Export) -> dict[Path, Iterable[str] | bytes]:
+    """The dataset as one file, with what goes beside it."""
+    rows = [row for _, rows in games for row in rows[export.layout]]
+    files: dict[Path, Iterable[str] | bytes] = {output: jsonl(rows)}
+    if export.parquet:
+        files[output.with_suffix(".parquet")] = parquet(rows, export.layout)
+    elif output.with_suffix(".parquet").exists():
+        notify(f"{shown(output.with_suffix('.parquet'))} is of an earlier run; --parquet writes it anew")
+    if export.layout == "messages" and (info := dataset_info(output, export)) is not None:
+        files[output.with_name(DATASET_INFO)] = info.encode()
+    return files
+
+
+def hf_files(outcome: Outcome, output: Path, export: Export, limits: Limits) -> dict[str, bytes]:
+    """The dataset as a folder. Raises `BadRow` where nothing is left to train on."""
+    splits = split_games(outcome.games, export.test_size, output)
+    outcome.splits = {split: len(games) for split, games in splits.items()}
+    if "train" not in splits:
+        raise BadRow(f"--test-size {export.test_size:g} leaves none of {outcome.accepted} games to train on")
+    held_out = Counter([*outcome.held_out.boards.values(), *outcome.held_out.ids.values()])
+    about = About(export, limits, shown(output.absolute()), outcome.read, +became(outcome), held_out)
+    return folder_files(splits, about)
+
+
+def check_output(output: Path, inputs: Sequence[Path] = (), export: Export = Export()) -> None:  # noqa: B008  (frozen)
+    """Raises `UsageError` for a dataset that would replace anything but an earlier dataset."""
+    taken = output.name in (*STEP_FILES, REJECTS, RERUN, DATASET_INFO) or results_number(output) is not None
     if taken or output.resolve() in {path.resolve() for path in inputs}:
         raise UsageError(f"{shown(output)} is the name of another file of ours; choose another output")
-    if output.is_dir():
-        raise UsageError(f"{shown(output)} is a folder; name a file in it")
+    if export.layout == "hf":
+        check_folder(output)
+        return
+    if output.suffix == ".parquet":
+        raise UsageError(f"{shown(output)}: the rows are written as JSON; name a .jsonl file and add --parquet")
+    for path in (output, output.with_suffix(".parquet")) if export.parquet else (output,):
+        if path.is_dir():
+            raise UsageError(f"{shown(path)} is a folder; name a file in it")
+        if path.exists() and not is_dataset(path):
+            raise UsageError(f"{shown(path)} is there and no dataset of this step; choose another output")
+    if export.layout == "messages":
+        dataset_info(output, export)
+
+
+def is_dataset(path: Path) -> bool:
+    """Does a file begin as a dataset of this step does? An empty one may be replaced too."""
+    with path.open("rb") as file:
+        if file.read(4) == b"PAR1":
+            return path.suffix == ".parquet"
+        file.seek(0)
+        first = file.readline()
+    try:
+        row = json.loads(first) if first.strip() else {"messages": []}
+    except ValueError:
+        return False
+    # A rollout has a prompt too; what it was played on is in its info.
+    return isinstance(row, dict) and "info" not in row and bool(row.keys() & {"prompt", "messages", "conversations"})
+
+
+def became(outcome: Outcome) -> Counter[str]:
+    """What became of the rows read."""
+    counts = Counter(
+        {
+            "accepted" if outcome.written else "fit": outcome.accepted - outcome.spares_used,
+            "a better row of the puzzle is in": outcome.better_in,
+        }
+    )
+    counts.update(f"rejected, {reject.reason}" for reject in outcome.rejects)
+    return counts
 
 
 def summary(outcome: Outcome, output: Path) -> str:
     """What became of the rows, and what is in the dataset."""
     rows, rejects = outcome.rows, outcome.rejects + outcome.spare_rejects
-    became = Counter(
-        {
-            "accepted" if outcome.written else "fit": len(rows) - outcome.spares_used,
-            "a better row of the puzzle is in": outcome.better_in,
-        }
-    )
-    became.update(f"rejected, {reject.reason}" for reject in outcome.rejects)
     if outcome.written:
         head = f"rows read: {outcome.read}, examples written: {len(rows)} -> {shown(output)}"
+        if outcome.splits:
+            head += "\n" + ", ".join(f"{split}: {count}" for split, count in outcome.splits.items())
+        elif len(outcome.games) != (lines := sum(len(them) for _, made in outcome.games for them in made.values())):
+            head += f"\na row a right reply: {lines}"
     else:
         why = f"{len(rows)} fit, but --strict takes no rejects" if rows else "none fit for the dataset"
         head = f"rows read: {outcome.read}, {why}; {shown(output)} was not written"
     parts = [
         head,
-        reasons_table(became, outcome.read),
+        reasons_table(became(outcome), outcome.read),
         _notes(outcome, output, rejects),
     ]
     if rows:
@@ -367,19 +457,85 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--format",
         choices=FORMATS,
         default="trl",
-        help="trl: prompt and completion (default); messages: one list of messages",
+        help="trl: prompt and completion (default); messages: one list, with a dataset_info.json for LLaMA-Factory; "
+        "openai: messages and nothing else; sharegpt: conversations; per-turn: a row a right reply, after a history "
+        "without reasoning; hf: a folder for the hub with trl, messages and per-turn as Parquet",
     )
+    parser.add_argument(
+        "--output", type=Path, metavar="PATH", help=f"default {OUTPUT}, for hf the folder {FOLDER}, in --output-dir"
+    )
+    parser.add_argument("--parquet", action="store_true", help="write Parquet beside JSONL")
+    parser.add_argument(
+        "--reasoning-format",
+        choices=REASONINGS,
+        default="inline",
+        help="inline: in a think block of the content (default); split: in reasoning_content",
+    )
+    parser.add_argument("--license", type=license_id, metavar="ID", help="hf: the dataset's, such as cc-by-4.0; needed")
+    parser.add_argument(
+        "--test-size",
+        type=share_or_number,
+        metavar="N",
+        help=f"hf: puzzles of the test split, a share below 1 or a number ({TEST_SIZE}); 0 for none",
+    )
+    parser.add_argument(
+        "--push-to-hub", type=hub_id, metavar="ID", help="hf: send the folder to this dataset of the hub"
+    )
+    parser.add_argument("--yes", action="store_true", help="hf: replace a dataset that is on the hub without asking")
     parser.add_argument(
         "--strict", action="store_true", help="write no dataset and exit with 1 if any row was rejected"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be read")
     add_flags(parser, "files", "tokens")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    given = [
+        flag
+        for flag, value in (
+            ("--license", args.license),
+            ("--test-size", args.test_size),
+            ("--push-to-hub", args.push_to_hub),
+            ("--yes", args.yes),
+        )
+        if value not in (None, False)
+    ]
+    if given and args.format != "hf":
+        parser.error(f"{given[0]} goes with --format hf alone")
+    if args.format == "hf" and not args.license:
+        parser.error("--format hf needs --license, such as cc-by-4.0: nobody may use a dataset without one")
+    if args.yes and not args.push_to_hub:
+        parser.error("--yes goes with --push-to-hub alone")
+    return args
+
+
+def license_id(text: str) -> str:
+    """A license as the hub names it."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no license of the hub such as cc-by-4.0, mit or other")
+    return text
+
+
+def export_of(args: argparse.Namespace) -> Export:
+    """What the flags ask for. Raises `UsageError` for what does not go together."""
+    export = Export(
+        layout=args.format,
+        reasoning=args.reasoning_format,
+        parquet=args.parquet,
+        license=args.license or "",
+        test_size=TEST_SIZE if args.test_size is None else args.test_size,
+        hub_id=args.push_to_hub or "",
+    )
+    check_export(export)
+    return export
 
 
 def _collate(args: argparse.Namespace) -> int:
+    export = export_of(args)
+    output = args.output or args.output_dir / (FOLDER if export.layout == "hf" else OUTPUT)
     check_writable(args.output_dir)
-    inputs, output = existing_inputs(args.inputs, args.output_dir), args.output_dir / OUTPUT
+    check_writable(output.absolute().parent)
+    inputs = existing_inputs(args.inputs, args.output_dir)
+    if export.hub_id:
+        check_login()
     report = Reporter(args.verbose)
     outcome = run(
         inputs,
@@ -389,12 +545,15 @@ def _collate(args: argparse.Namespace) -> int:
         exclude=args.exclude,
         default_exclude=not args.no_default_exclude,
         allow_simulated=args.allow_simulated,
-        layout=args.format,
+        export=export,
         strict=args.strict,
         report=report,
     )
     report.finish()
     print(summary(outcome, output))
+    if outcome.written and export.hub_id:
+        sys.stdout.flush()
+        print(f"\nsent to {push(output, export.hub_id, yes=args.yes)}")
     return 0 if outcome.written else 1
 
 
