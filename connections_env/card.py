@@ -1,21 +1,23 @@
 """The dataset's card: where its games come from, what was done to them, and how to train on them."""
 
 import math
+import re
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connections_env.dataset import SftRow
-from connections_env.formats import Export
-from connections_env.schema import columns
+from connections_env.export import Export
+from connections_env.schema import MEANINGS, columns
+from connections_env.snippets import TEMPLATE, loading, playing, training
 from connections_env.splits import rule
+from connections_env.terminal import printable
 from connections_env.tokens import Limits
 
 MADE_HERE = "<!-- written by collate.py of connections-sft: a new run replaces the whole folder -->"
-TEMPLATE = "chatml_keep_think.jinja"
-STUDENT = "Qwen/Qwen3-4B"
 NAME = "Connections games with reasoning"
+SIMULATED = "simulated player"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class About:
     export: Export
     limits: Limits
     folder: str
-    """As a user who stands where the command was run names it."""
+    """As a user who stands where the command was run names it, or its name alone."""
     read: int = 0
     became: Mapping[str, int] = field(default_factory=dict)
     """What became of the rows read -> how many."""
@@ -61,7 +63,7 @@ def text(games: Sequence[SftRow], counts: Mapping[str, int], lengths: Mapping[st
         f"{len(games):,} won games of the word game *Connections*: a board of items divides into groups that share a "
         "theme; the player names one group a turn and is told how the guess went. Each reply of the player holds its "
         "reasoning and one guess, and every game was played again from its own text before it was let in.",
-        _loading(about, counts),
+        loading(about.loads, counts["train"]),
         _columns(),
         _provenance(games),
         _doctoring(games),
@@ -69,62 +71,16 @@ def text(games: Sequence[SftRow], counts: Mapping[str, int], lengths: Mapping[st
         _budget(games, about),
         f"## Splits\n\n{rule(about.export.test_size if 'test' in counts else 0, counts)}",
         _statistics(games),
-        _training(about, lengths, has_test="test" in counts),
-        _inference(about),
+        training(about.loads, lengths, on_hub=bool(about.export.hub_id), has_test="test" in counts),
+        playing(about.loads, on_hub=bool(about.export.hub_id)),
         _limits(games),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _loading(about: About, counts: Mapping[str, int]) -> str:
-    return f"""## Load it
-
-```python
-from datasets import load_dataset
-
-games = load_dataset("{about.loads}", split="train")  # {counts["train"]:,} games, a row a game
-turns = load_dataset("{about.loads}", "per-turn", split="train")  # a row a right reply
-```
-
-| configuration | a row is | for |
-|---|---|---|
-| `trl` (default) | a game: `prompt` (rules and board), `completion` (all that follows) | TRL |
-| `messages` | the same game as one list | LLaMA-Factory, axolotl, torchtune, NeMo |
-| `per-turn` | a right reply after a history without reasoning | trainers with the loss on the last turn alone |"""
-
-
-_MEANINGS = {
-    "puzzle_id": "the source's id, with a prefix that keeps ids like 2024-01-05 from being read as dates",
-    "prompt": "`trl`, `per-turn`: `role` and `content` of the messages up to the first reply, or the one to learn",
-    "completion": "`trl`: all messages from the first reply to the last; `per-turn`: one reply",
-    "messages": "`messages`: the whole conversation",
-    "reward": "of the game: found groups 4, efficiency 1, valid guesses 0.5, 0.5 for each group only one away; "
-    "perfect play has 5.5",
-    "accuracy": "right guesses over the player's guesses",
-    "guess_history": "each guess and its verdict; `auto` is the last group, which completes itself",
-    "categories": "the answer key; a group without linking terms has its theme as one",
-    "doctored": "were turns of a failed game cut before it went on?",
-    "doctoring_type": "`none` or `gameplay`",
-    "complete_reason": "how the game ended; the themes were named too where it is `theme_guessing_complete`",
-    "rollout_id": "of the game in the pipeline's results",
-    "source": "where the puzzle is from",
-    "model": "that played",
-    "simulated": "played by a simulated player, for trying things out",
-    "resumed_turns": "replies that come from an earlier game which this one goes on from",
-    "reduced": "was reasoning shortened?",
-    "reducer_model": "by which model; empty where not",
-    "tokens_before": "`num_tokens` before it was shortened",
-    "num_turns": "replies of the game",
-    "num_tokens": "of the whole row, rendered with the chat template",
-    "max_reply_tokens": "of the longest reply to learn",
-    "tokenizer": "that counted",
-    "turn": "`per-turn`: which reply of the game, from 1; `guess_history` ends with it",
-}
-
-
 def _columns() -> str:
     kinds = {**columns("trl"), **columns("messages"), **columns("per-turn")}
-    rows = [f"| `{name}` | {_kind(kind)} | {_MEANINGS[name]} |" for name, kind in kinds.items()]
+    rows = [f"| `{name}` | {_kind(kind)} | {MEANINGS[name]} |" for name, kind in kinds.items()]
     return "\n".join(["## Columns\n", "| column | type | meaning |", "|---|---|---|", *rows])
 
 
@@ -132,10 +88,46 @@ def _kind(kind: object) -> str:
     return kind if isinstance(kind, str) else "list"
 
 
-def _counted(title: str, values: Iterable[str]) -> str:
-    counts = Counter(value or "not recorded" for value in values)
-    rows = [f"| `{name}` | {count:,} |" for name, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))]
-    return "\n".join([f"| {title} | games |", "|---|---|", *rows])
+def _counted(title: str, values: Iterable[str], terms: Callable[[str], str]) -> str:
+    counts = sorted(Counter(values).items(), key=lambda one: (-one[1], one[0]))
+    rows = [f"| {_named(name)} | {count:,} | {terms(name)} |" for name, count in counts]
+    return "\n".join([f"| {title} | games | terms |", "|---|---|---|", *rows])
+
+
+def _named(name: str) -> str:
+    """A name from a file, which may hold anything, as code in a table."""
+    plain = printable(name).replace("`", "'").replace("|", "\\|")
+    return f"`{plain}`" if plain else "not recorded"
+
+
+# By the beginnings of models' names; the providers' own pages, as of autumn 2026.
+_PROVIDERS = {
+    "deepseek": (
+        "DeepSeek",
+        "https://cdn.deepseek.com/policies/en-US/deepseek-open-platform-terms-of-service.html",
+    ),
+    "gpt": ("OpenAI", "https://openai.com/policies/"),
+    "claude": ("Anthropic", "https://www.anthropic.com/legal/commercial-terms"),
+    "gemini": ("Google", "https://ai.google.dev/gemini-api/terms"),
+}
+
+
+def model_terms(model: str) -> str:
+    """Who sets the terms for what a model wrote."""
+    if model == SIMULATED:
+        return "none: it is part of the pipeline"
+    family = model.lower().rpartition("/")[2]
+    known = next((page for start, page in _PROVIDERS.items() if family.startswith(start)), None)
+    return "those of [{}]({}), if asked there".format(*known) if known else "those of its maker and of the endpoint"
+
+
+def source_terms(source: str) -> str:
+    """Where the terms of a source's puzzles stand."""
+    if source == "builtin":
+        return "made for the pipeline"
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", source, re.ASCII) and not source.endswith((".jsonl", ".json", ".csv")):
+        return f"see [its card](https://huggingface.co/datasets/{source})"
+    return "those of whoever made the puzzles"
 
 
 def _provenance(games: Sequence[SftRow]) -> str:
@@ -143,11 +135,14 @@ def _provenance(games: Sequence[SftRow]) -> str:
 
 Puzzles, each with at most one game; ids are the source's own:
 
-{_counted("source of the puzzle", (game.source for game in games))}
+{_counted("source of the puzzle", (game.source for game in games), source_terms)}
 
 Teachers: the replies, reasoning included, were written by
 
-{_counted("model", ("simulated player" if game.simulated else game.model for game in games))}
+{_counted("model", (SIMULATED if game.simulated else game.model for game in games), model_terms)}
+
+The license of this dataset is that of its making. It cannot give what the terms of puzzles and teachers do not: read
+them before you publish the dataset or a model trained on it.
 
 The rules, the board and the verdicts after each guess were written by the game. A reply was brought into one form: a
 think block, a blank line, the guess with its items spelled as on the board; words after the guess were dropped."""
@@ -169,7 +164,7 @@ def _doctoring(games: Sequence[SftRow]) -> str:
     ]
     if reduced:
         before, after = sum(game.tokens_before for game in reduced), sum(game.num_tokens for game in reduced)
-        who = ", ".join(f"`{name}`" for name in sorted({game.reducer_model for game in reduced}))
+        who = ", ".join(map(_named, sorted({game.reducer_model for game in reduced})))
         lines[-1] += f" They had {before:,} tokens and have {after:,}; shortened by {who}."
     return "\n".join(lines)
 
@@ -232,73 +227,6 @@ def _spread(numbers: Sequence[float]) -> tuple[float, ...]:
 
 def _figure(number: float) -> str:
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.2f}"
-
-
-def _template_path(about: About) -> tuple[str, str]:
-    """An import, and the expression that gives the template's path."""
-    if about.export.hub_id:
-        there = f'hf_hub_download("{about.export.hub_id}", "{TEMPLATE}", repo_type="dataset")'
-        return "from huggingface_hub import hf_hub_download\n", there
-    return "", f'"{about.folder}/{TEMPLATE}"'
-
-
-def _training(about: About, lengths: Mapping[str, int], *, has_test: bool) -> str:
-    wanted, path = _template_path(about)
-    evaluate = '\n    eval_dataset=dataset["test"],' if has_test else ""
-    return f"""## Train on it
-
-Stock chat templates take the reasoning of earlier turns off (Qwen3's does), so that the student would learn only its
-last one, and many mark no part as the student's. `{TEMPLATE}`, in this folder, keeps all and marks the replies: with
-`assistant_only_loss=True`, every think block, guess and end of turn is in the loss, and no rule, board or verdict is.
-`max_length` holds the longest row; a trainer's default may cut games short in silence.
-
-```python
-from datasets import load_dataset
-{wanted}from trl import SFTConfig, SFTTrainer
-
-dataset = load_dataset("{about.loads}")
-trainer = SFTTrainer(
-    model="{STUDENT}",
-    args=SFTConfig(
-        output_dir="sft",
-        chat_template_path={path},
-        eos_token="<|im_end|>",
-        assistant_only_loss=True,
-        max_length={lengths["trl"]},
-    ),
-    train_dataset=dataset["train"],{evaluate}
-)
-trainer.train()
-trainer.save_model("sft")
-```
-
-The configuration `messages` trains in the same way. `per-turn` is only for trainers that put the loss on the last turn
-alone, since its earlier replies show no reasoning: with TRL, `assistant_only_loss=False` and the default loss on the
-completion, `max_length={lengths["per-turn"]}`. It suits templates that take earlier reasoning off, at inference too."""
-
-
-def _inference(about: About) -> str:
-    wanted, path = _template_path(about)
-    return f"""## Play with the student
-
-With the same template: `add_generation_prompt=True` opens a reply, generation stops at `<|im_end|>`, and the reply goes
-back into the conversation whole, its reasoning included.
-
-```python
-from pathlib import Path
-
-from datasets import load_dataset
-{wanted}from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model, tokenizer = AutoModelForCausalLM.from_pretrained("sft"), AutoTokenizer.from_pretrained("sft")
-tokenizer.chat_template = Path({path}).read_text()
-messages = load_dataset("{about.loads}", split="train")[0]["prompt"]
-inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
-stop = tokenizer.convert_tokens_to_ids("<|im_end|>")
-output = model.generate(**inputs, eos_token_id=stop, max_new_tokens=1024)
-reply = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :]).removesuffix("<|im_end|>")
-messages.append({{"role": "assistant", "content": reply}})
-```"""
 
 
 def _limits(games: Sequence[SftRow]) -> str:

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from connections_env.dataset import SftRow
+from connections_env.export import Export
 from connections_env.flags import UsageError
-from connections_env.schema import HF_LAYOUTS, Format, Reasoning, features
+from connections_env.schema import Format, Reasoning, features
 from connections_env.tokens import Tokenizer, count_game
 
 SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -18,44 +18,7 @@ _OPENS, _CLOSES = "<think>\n", "\n</think>\n\n"
 Row = dict[str, Any]
 Rows = dict[Format, list[Row]]
 """The rows of a game in each of the layouts that are written."""
-
-
-@dataclass(frozen=True)
-class Export:
-    """What is to be written."""
-
-    layout: Format = "trl"
-    reasoning: Reasoning = "inline"
-    parquet: bool = False
-    """Parquet beside JSONL."""
-    license: str = ""
-    """Of a `hf` folder."""
-    test_size: float = 0.0
-    """Of a `hf` folder: a share of the puzzles where below 1, else their number."""
-    hub_id: str = ""
-    """Where a `hf` folder is to be sent."""
-
-    @property
-    def layouts(self) -> tuple[Format, ...]:
-        return HF_LAYOUTS if self.layout == "hf" else (self.layout,)
-
-
-def check_export(export: Export) -> None:
-    """Raises `UsageError` for what cannot go together."""
-    if export.reasoning == "inline":
-        return
-    why = {
-        "sharegpt": "its turns have no place for reasoning but their text",
-        "per-turn": "its earlier replies carry no reasoning, and templates that take it off show that of the last one",
-        "hf": "its Parquet has one set of keys for all messages, so that most would have a null reasoning_content",
-    }.get(export.layout)
-    if why:
-        raise UsageError(f"--reasoning-format split does not go with --format {export.layout}: {why}")
-    if export.parquet:
-        raise UsageError(
-            "--reasoning-format split does not go with --parquet: it has one set of keys for all messages, so that "
-            "most would have a null reasoning_content; leave out --parquet"
-        )
+Game = tuple[SftRow, Rows]
 
 
 def rows_of(row: SftRow, export: Export, tokenizer: Tokenizer) -> Rows:

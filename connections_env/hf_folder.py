@@ -10,26 +10,26 @@ from connections_env import card
 from connections_env.dataset import SftRow
 from connections_env.files import shown
 from connections_env.flags import UsageError
-from connections_env.formats import Row, Rows, parquet
+from connections_env.formats import Game, Row, parquet
 from connections_env.plots import histogram
 from connections_env.puzzles import board_key
 from connections_env.schema import HF_LAYOUTS, Format, features
+from connections_env.snippets import TEMPLATE, TEMPLATE_FILE
 from connections_env.splits import for_test
 from connections_env.steps import replace_files
 
-TEMPLATE = Path(__file__).parent.parent / card.TEMPLATE
 SPLITS = ("train", "test")
 CARD = "README.md"
 _OURS = re.compile(
-    rf"{CARD}|{re.escape(card.TEMPLATE)}|plots/(?:tokens|turns|rewards)\.svg|"
+    rf"{CARD}|{re.escape(TEMPLATE)}|plots/(?:tokens|turns|rewards)\.svg|"
     rf"(?:{'|'.join(HF_LAYOUTS)})/(?:{'|'.join(SPLITS)})-00000-of-00001\.parquet"
 )
-
-Game = tuple[SftRow, Rows]
 
 
 def check_folder(folder: Path) -> None:
     """Raises `UsageError` for a folder that holds anything this step did not write, since it is replaced whole."""
+    if not folder.name or folder.name == "..":
+        raise UsageError(f"{folder} has no name of its own to be replaced by; name a folder in it")
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -99,7 +99,7 @@ def folder_files(splits: Mapping[str, Sequence[Game]], about: card.About) -> dic
     counts = {place: len(them) for place, them in rows.items()}
     sizes = {place: len(files[f"{place[0]}/{_file_name(place[1])}"]) for place in rows}
     files[CARD] = (_head(counts, sizes, games, about) + body).encode()
-    files[card.TEMPLATE] = TEMPLATE.read_bytes()
+    files[TEMPLATE] = TEMPLATE_FILE.read_bytes()
     files |= {f"plots/{name}.svg": drawn.encode() for name, drawn in _plots(games)}
     return files
 

@@ -48,6 +48,35 @@ GAME: dict[str, Any] = {
 }
 _ABOUT_THE_GAME = {name: kind for name, kind in GAME.items() if name not in ("puzzle_id", "prompt", "completion")}
 
+# Of the columns of all layouts, for the card.
+MEANINGS = {
+    "puzzle_id": "the source's id, with a prefix that keeps ids like 2024-01-05 from being read as dates",
+    "prompt": "`trl`, `per-turn`: `role` and `content` of the messages up to the first reply, or the one to learn",
+    "completion": "`trl`: all messages from the first reply to the last; `per-turn`: one reply",
+    "messages": "`messages`: the whole conversation",
+    "reward": "of the game: found groups 4, efficiency 1, valid guesses 0.5, 0.5 for each group only one away; "
+    "perfect play has 5.5",
+    "accuracy": "right guesses over the player's guesses",
+    "guess_history": "each guess and its verdict; `auto` is the last group, which completes itself",
+    "categories": "the answer key; a group without linking terms has its theme as one",
+    "doctored": "were turns of a failed game cut before it went on?",
+    "doctoring_type": "`none` or `gameplay`",
+    "complete_reason": "how the game ended; the themes were named too where it is `theme_guessing_complete`",
+    "rollout_id": "of the game in the pipeline's results",
+    "source": "where the puzzle is from",
+    "model": "that played",
+    "simulated": "played by a simulated player, for trying things out",
+    "resumed_turns": "replies that come from an earlier game which this one goes on from",
+    "reduced": "was reasoning shortened?",
+    "reducer_model": "by which model; empty where not",
+    "tokens_before": "`num_tokens` before it was shortened",
+    "num_turns": "replies of the game",
+    "num_tokens": "of the whole row, rendered with the chat template",
+    "max_reply_tokens": "of the longest reply to learn",
+    "tokenizer": "that counted",
+    "turn": "`per-turn`: which reply of the game, from 1; `guess_history` ends with it",
+}
+
 # What a trainer takes for something else, or for the conversation itself.
 RESERVED = frozenset(
     {"labels", "input_ids", "image", "images", "chat_template_kwargs", "text", "conversations", "tools"}

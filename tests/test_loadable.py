@@ -197,7 +197,9 @@ def test_the_checks_and_the_features_are_of_one_schema():
         arrow = features(layout).arrow_schema
         assert arrow.names == list(columns(layout))
         assert list(rows(layout)[0]) == arrow.names
-    assert not RESERVED & set(columns("trl")) | RESERVED & set(columns("messages")) | RESERVED & set(columns("per-turn"))
+    assert (
+        not RESERVED & set(columns("trl")) | RESERVED & set(columns("messages")) | RESERVED & set(columns("per-turn"))
+    )
 
 
 # What Arrow makes of the files
