@@ -213,9 +213,9 @@ def _statistics(games: Sequence[SftRow]) -> str:
             "| | games | min | p25 | median | p75 | max | mean |",
             "|---|---|---|---|---|---|---|---|",
             *rows,
-            "\n![tokens of a game](plots/tokens.svg)",
-            "![turns of a game](plots/turns.svg)",
-            "![rewards by doctoring type](plots/rewards.svg)",
+            "\n![games by length in tokens](plots/tokens.svg)",
+            "![games by turns](plots/turns.svg)",
+            "![games by reward, by doctoring type](plots/rewards.svg)",
         ]
     )
 

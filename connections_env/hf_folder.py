@@ -110,9 +110,9 @@ def _plots(games: Sequence[SftRow]) -> Iterator[tuple[str, str]]:
     def by_kind(name: str) -> dict[str, list[float]]:
         return {f"doctoring {kind}": [getattr(g, name) for g in games if g.doctoring_type == kind] for kind in kinds}
 
-    yield "tokens", histogram("Tokens of a game, prompt included", "tokens", by_kind("num_tokens"))
-    yield "turns", histogram("Turns of a game", "turns", by_kind("num_turns"), whole=True)
-    yield "rewards", histogram("Reward by doctoring type", "reward", by_kind("reward"))
+    yield "tokens", histogram("Games by length in tokens, prompt included", "tokens", by_kind("num_tokens"))
+    yield "turns", histogram("Games by turns", "turns", by_kind("num_turns"), whole=True)
+    yield "rewards", histogram("Games by reward", "reward", by_kind("reward"))
 
 
 def _head(

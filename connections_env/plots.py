@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, TOP, BOTTOM = 48, 16, 56, 48
+LEFT, RIGHT, TOP, BOTTOM = 48, 20, 56, 48
 COLOURS = ("#3b6fb6", "#e08a2e", "#4a9a5b", "#9a4a8b")
 
 
