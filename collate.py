@@ -23,7 +23,7 @@ from connections_env.export import Export, add_export_flags, export_of
 from connections_env.files import shown
 from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.heldout import HeldOut, hold_out, hold_out_other_splits
-from connections_env.hf_folder import NewFolder
+from connections_env.hf_folder import new_folder
 from connections_env.hub import check_login, push
 from connections_env.outputs import REJECTS, RERUN, check_output, dataset_files, hf_files
 from connections_env.records import BadRow
@@ -82,9 +82,9 @@ def run(
     if not outcome.written:
         replace_files(files)
     elif export.layout == "hf":
-        with NewFolder(output, hf_files(outcome, output, export, limits)) as folder:
+        with new_folder(output, hf_files(outcome, output, export, limits)) as put_in_place:
             replace_files(files)
-            folder.put_in_place()
+            put_in_place()
     else:
         replace_files(files | dataset_files(outcome.games, output, export))
     return outcome

@@ -92,7 +92,7 @@ def export_of(args: argparse.Namespace) -> Export:
     """What the flags ask for. Raises `UsageError` for what does not go together."""
     if args.format != "hf":
         for flag in ("license", "test_size", "push_to_hub", "yes"):
-            if getattr(args, flag) not in (None, False):
+            if getattr(args, flag) is not None and getattr(args, flag) is not False:  # 0 is a size
                 raise UsageError(f"--{flag.replace('_', '-')} goes with --format hf alone")
     elif not args.license:
         raise UsageError("--format hf needs --license, such as cc-by-4.0: nobody may use a dataset without one")

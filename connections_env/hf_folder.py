@@ -1,9 +1,10 @@
 """A folder that is a dataset of the hub: Parquet by configuration and split, a card, plots, the chat template."""
 
+import contextlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from connections_env import card
@@ -27,9 +28,16 @@ _OURS = re.compile(
 
 
 def check_folder(folder: Path) -> None:
-    """Raises `UsageError` for a folder that holds anything this step did not write, since it is replaced whole."""
+    """Raises `UsageError` for a folder that cannot be replaced, or that nobody could load."""
     if not folder.name or folder.name == "..":
         raise UsageError(f"{folder} has no name of its own to be replaced by; name a folder in it")
+    if found := re.search(r"[*?[\]]|::", str(folder)):
+        raise UsageError(f"{folder}: load_dataset cannot load a folder with {found[0]} in its name; choose another")
+    check_ours(folder)
+
+
+def check_ours(folder: Path) -> None:
+    """Raises `UsageError` for a folder that holds anything this step did not write, since it is replaced whole."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -159,37 +167,31 @@ def _head(
     return f"---\n{told}\n---\n\n"
 
 
-class NewFolder:
-    """A folder made beside the one it is to replace, whole on the disk before it takes its place.
+@contextlib.contextmanager
+def new_folder(folder: Path, files: Mapping[str, bytes]) -> Iterator[Callable[[], None]]:
+    """Makes a folder beside the one it is to replace, whole on the disk; gives what puts it in its place.
 
-    Used as a context: what was not put in place by its end is removed.
+    What was not put in place is removed. Raises OSError, and `UsageError` where the old one is no longer only ours.
     """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{folder.name[:100]}.", dir=folder.parent))
+    new, old = made / "new", made / "old"
 
-    def __init__(self, folder: Path, files: Mapping[str, bytes]):
-        self.folder = folder.resolve()
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self.made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=self.folder.parent))
-        self.files = files
-
-    def __enter__(self) -> "NewFolder":
+    def put_in_place() -> None:
+        """Replaces the folder; where that fails, the old one is back."""
+        if folder.exists():
+            folder.rename(old)
         try:
-            replace_files({self.made / "new" / name: content for name, content in self.files.items()})
-        except BaseException:
-            shutil.rmtree(self.made)
-            raise
-        return self
-
-    def put_in_place(self) -> None:
-        """Replaces the folder; where that fails, the old one is back. Raises OSError."""
-        new, old = self.made / "new", self.made / "old"
-        if self.folder.exists():
-            self.folder.rename(old)
-        try:
-            new.rename(self.folder)
+            new.rename(folder)
         except OSError:
             if old.exists():
-                old.rename(self.folder)
+                old.rename(folder)
             raise
 
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.made, ignore_errors=True)
+    try:
+        replace_files({new / name: content for name, content in files.items()})
+        check_ours(folder)  # once more: this took a while
+        yield put_in_place
+    finally:
+        shutil.rmtree(made, ignore_errors=True)

@@ -28,9 +28,12 @@ def hub_id(text: str) -> str:
 
 
 def check_login() -> None:
-    """Raises `UsageError` where the hub's client has no token; asks nobody."""
+    """Raises `UsageError` where the hub's client has no token or may not go out; asks nobody."""
     import huggingface_hub
+    from huggingface_hub import constants
 
+    if constants.HF_HUB_OFFLINE:
+        raise UsageError("HF_HUB_OFFLINE keeps the hub's client from sending anything; unset it, or push later")
     if not huggingface_hub.get_token():
         raise UsageError("not logged in to the hub, so nothing could be sent; log in with: hf auth login")
 
@@ -41,6 +44,7 @@ def push(folder: Path, repo: str, *, yes: bool, ask: Callable[[str], str] | None
     A new one is private. One that exists is replaced if `yes`, or if whoever sits at the terminal agrees; `ask` is how
     they are asked. Raises `UsageError` where they do not or nobody does, and `NotSent`.
     """
+    import httpx2
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -60,9 +64,7 @@ def push(folder: Path, repo: str, *, yes: bool, ask: Callable[[str], str] | None
         )
     except (HfHubHTTPError, HFValidationError) as error:
         raise NotSent(f"the hub did not take {shown(folder)} as {repo}: {_why(error)}") from None
-    except UsageError:
-        raise
-    except Exception as error:  # of whatever HTTP library the client uses; its text may hold what was sent
+    except (httpx2.HTTPError, OSError) as error:  # its text may hold what was sent
         raise NotSent(f"the hub could not be reached ({type(error).__name__}); {shown(folder)} is written") from None
     return f"https://huggingface.co/datasets/{repo}"
 

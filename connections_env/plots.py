@@ -60,7 +60,8 @@ def histogram(title: str, axis: str, series: Mapping[str, Sequence[float]], *, w
 def bins(numbers: Sequence[float], *, whole: bool = False) -> list[float]:
     """Edges of about 16 bins of one round width that hold all numbers; each bin is without its upper edge."""
     low, high = min(numbers), max(numbers)
-    width = _round_width((high - low) / 16 or 1.0)
+    # Sums of the same figures may differ in their last digits.
+    width = _round_width((high - low) / 16) if high - low > 1e-3 else 1.0
     width = max(width, 1.0) if whole else width
     first = math.floor(low / width + 1e-9)
     last = math.floor(high / width + 1e-9) + 1
@@ -77,7 +78,8 @@ def count(numbers: Sequence[float], edges: Sequence[float]) -> list[int]:
     width = edges[1] - edges[0]
     found = [0] * (len(edges) - 1)
     for number in numbers:
-        found[min(math.floor((number - edges[0]) / width + 1e-9), len(found) - 1)] += 1
+        place = math.floor((number - edges[0]) / width + 1e-9)
+        found[min(max(place, 0), len(found) - 1)] += 1
     return found
 
 

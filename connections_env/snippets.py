@@ -17,7 +17,7 @@ def loading(loads: str, games: int) -> str:
 ```python
 from datasets import load_dataset
 
-games = load_dataset({name}, split="train")  # {games:,} games, a row a game
+games = load_dataset({name}, split="train")  # a row a game: {games:,}
 turns = load_dataset({name}, "per-turn", split="train")  # a row a right reply
 ```
 
