@@ -7,29 +7,31 @@ Stock chat templates are those that TRL itself carries.
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 import collate
+from connections_env.examples import canonical_row
+from connections_env.game import GameState
 from connections_env.parsing import Reply
+from connections_env.play import take_reply
+from connections_env.rulesets import NYT
+from connections_env.snippets import TEMPLATE_FILE
 from tests.boards import FIVE, PLAIN
 from tests.rollouts import board, results_file, rollout, scripted_reply
-from tests.test_collate import canonical_row
 
 pytest.importorskip("torch", reason="not installed: uv run --group trainers pytest tests/trainers")
 trl = pytest.importorskip("trl", reason="not installed: uv run --group trainers pytest tests/trainers")
 
+ROOT = TEMPLATE_FILE.parent
 STOCK = Path(trl.__file__).parent / "chat_templates"
 IGNORED = -100  # torch's cross entropy leaves labels of this value out
 
 
 def game(puzzle, script):
     """A won game each of whose replies has a thought of its own."""
-    from connections_env.game import GameState
-    from connections_env.play import take_reply
-    from connections_env.rulesets import NYT
-
     state, replies = GameState(puzzle, NYT), []
     for turn, letter in enumerate(script, 1):
         reply = scripted_reply(state, letter)
@@ -139,7 +141,7 @@ def test_without_assistant_only_loss_verdicts_are_in_the_loss_too(student, token
     assert "Mistakes: 1 of 4" in found[0]
 
 
-def test_a_length_that_trl_sets_by_default_cuts_games_short(student, tokenizer, template):
+def test_a_max_length_below_that_of_a_row_cuts_it_in_silence(student, tokenizer, template):
     rows = exported()
     tokenizer.chat_template = template
     cut = tokens_and_labels(trainer_for(rows, student, tokenizer, assistant_only_loss=True, max_length=512))
@@ -191,22 +193,41 @@ def test_ten_steps_lower_the_loss(student, tokenizer, template, layout):
     assert losses[-1] < losses[0] - 1
 
 
+FEW = 'output_dir="sft", max_steps=2, per_device_train_batch_size=1, use_cpu=True, bf16=False, report_to="none",'
+
+
+def with_a_tiny_student(code, student):
+    """The code, but for a tiny student, few steps and few tokens."""
+    changes = {'"Qwen/Qwen3-4B"': json.dumps(str(student)), 'output_dir="sft",': FEW}
+    for wanted, instead in changes.items():
+        assert wanted in code
+        code = code.replace(wanted, instead)
+    return code
+
+
+def test_the_code_of_the_readme_runs(here, student, capsys):
+    results_file(Path("good.jsonl"), [game(board(number), "RRR") for number in range(3)])
+    assert collate.main(["good.jsonl", "--no-default-exclude"]) == 0
+    shutil.copy(TEMPLATE_FILE, here)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    exec(with_a_tiny_student(code, student), {})
+    assert "'train_runtime'" in capsys.readouterr().out
+
+
 def test_the_code_of_the_card_runs(here, student):
-    """As it is, but for a tiny student, few steps and few tokens."""
     games = [game(board(number), "RRR") for number in range(6)]
     results_file(Path("good.jsonl"), games)
     argv = ["good.jsonl", "--no-default-exclude", "--format", "hf", "--license", "mit", "--test-size", "2"]
     assert collate.main(argv) == 0
     card = Path("sft_dataset/README.md").read_text(encoding="utf-8")
     loads, trains, plays = re.findall(r"^```python\n(.*?)^```", card, re.MULTILINE | re.DOTALL)
-    few = 'output_dir="sft", max_steps=2, per_device_train_batch_size=1, use_cpu=True, bf16=False, report_to="none",'
     space = {}
     exec(loads, space)
     assert (len(space["games"]), len(space["turns"])) == (4, 12)
-    for wanted in ('"Qwen/Qwen3-4B"', 'output_dir="sft",', "max_new_tokens=1024"):
-        assert wanted in trains + plays
-    exec(trains.replace('"Qwen/Qwen3-4B"', json.dumps(str(student))).replace('output_dir="sft",', few), space)
+    exec(with_a_tiny_student(trains, student), space)
     trainer = space["trainer"]
     assert [len(row["input_ids"]) for row in trainer.train_dataset] == space["games"]["num_tokens"]
+    assert "max_new_tokens=1024" in plays
     exec(plays.replace("max_new_tokens=1024", "max_new_tokens=4"), space)
     assert space["messages"][-1]["role"] == "assistant"
