@@ -46,7 +46,7 @@ def push(folder: Path, repo: str, *, yes: bool, ask: Callable[[str], str] | None
     """
     import httpx2
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError
 
     client = huggingface_hub.HfApi()
     try:
@@ -62,10 +62,12 @@ def push(folder: Path, repo: str, *, yes: bool, ask: Callable[[str], str] | None
             commit_message="A dataset of connections-sft",
             delete_patterns=["*"],  # what an earlier dataset left there would be loaded with this one
         )
-    except (HfHubHTTPError, HFValidationError) as error:
+    except HfHubHTTPError as error:
         raise NotSent(f"the hub did not take {shown(folder)} as {repo}: {_why(error)}") from None
     except (httpx2.HTTPError, OSError) as error:  # its text may hold what was sent
         raise NotSent(f"the hub could not be reached ({type(error).__name__}); {shown(folder)} is written") from None
+    except ValueError as error:  # a card that the hub does not take, an answer that is none
+        raise NotSent(f"the hub did not take {shown(folder)} as {repo}: {error!s:.200}") from None
     return f"https://huggingface.co/datasets/{repo}"
 
 

@@ -38,13 +38,11 @@ def unloadable(row: Mapping[str, Any], layout: Format, reasoning: Reasoning = "i
 
 
 def _column_problems(row: Mapping[str, Any], layout: Format) -> Iterator[str]:
-    due = columns(layout)
+    due = columns(layout)  # of no layout both messages and prompt
     for name in row.keys() - due.keys():
         yield f"columns: {name!r} is none of this layout{', and trainers misread it' if name in RESERVED else ''}"
     for name in due.keys() - row.keys():
         yield f"columns: {name!r} is missing"
-    if "messages" in row and row.keys() & {"prompt", "completion"}:
-        yield "columns: messages beside prompt and completion; a trainer takes one of them"
 
 
 def _leaf_columns(kind: Any, where: str) -> Iterator[str]:

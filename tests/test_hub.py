@@ -1,8 +1,12 @@
 """`--push-to-hub`: the one act that reaches the hub to write, and all that keeps it from doing so."""
 
 import io
+import json
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import httpx2
 import huggingface_hub
@@ -14,6 +18,7 @@ from connections_env.hub import hub_id
 from tests.rollouts import boards, results_file
 from tests.test_collate import good
 
+HfApi = huggingface_hub.HfApi
 TOKEN = "hf_secretsecretsecret"
 
 
@@ -77,6 +82,84 @@ def test_a_new_dataset_is_private_and_exactly_the_folder(hub, capsys):
     ]
     assert "README.md" in names()
     assert capsys.readouterr().out.endswith("\nsent to https://huggingface.co/datasets/me/games\n")
+
+
+class Server(BaseHTTPRequestHandler):
+    """As much of the hub's HTTP as a push needs; `there` are the files of the dataset it has, `card` its verdict."""
+
+    there: ClassVar[list[str]] = []
+    card: ClassVar[list[str]] = []
+    done: ClassVar[list[tuple[str, str]]] = []
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, content, **headers):
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_GET(self):
+        if not self.there and not self.done:
+            self.answer(404, {"error": "no"}, **{"X-Error-Code": "RepoNotFound"})
+        elif "/tree/" in self.path:
+            self.answer(200, [{"type": "file", "path": name, "oid": "0" * 40, "size": 1} for name in self.there])
+        else:
+            self.answer(200, {"id": "me/games", "sha": "0" * 40, "private": True, "tags": [], "siblings": []})
+
+    def do_POST(self):
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        where = f"http://127.0.0.1:{self.server.server_port}/datasets/me/games"
+        if "/validate-yaml" in self.path:
+            errors = [{"message": told} for told in self.card]
+            self.answer(400 if errors else 200, {"errors": errors, "warnings": []})
+        elif "/preupload/" in self.path:
+            files = [{"path": file["path"], "uploadMode": "regular"} for file in json.loads(data)["files"]]
+            self.answer(200, {"files": [file | {"shouldIgnore": False} for file in files]})
+        elif "/commit/" in self.path:
+            for line in data.splitlines():
+                what = json.loads(line)
+                self.done.append((what["key"], what["value"].get("path", "")))
+            self.answer(200, {"commitUrl": f"{where}/commit/{'0' * 40}", "commitOid": "0" * 40, "hookOutput": ""})
+        else:
+            self.done.append(("create", json.loads(data)["visibility"]))
+            self.answer(200, {"url": where})
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "HfApi", HfApi)
+    for name in ("there", "card", "done"):
+        monkeypatch.setattr(Server, name, [])
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{running.server_port}")
+        yield Server
+        running.shutdown()
+
+
+def test_the_real_client_makes_a_private_dataset_of_all_files(server):
+    assert push() == 0
+    assert server.done == [("create", "private"), ("header", ""), *(("file", name) for name in names())]
+
+
+def test_the_real_client_takes_away_what_an_earlier_dataset_left(server):
+    server.there = [".gitattributes", "README.md", "trl/train-00000-of-00002.parquet"]
+    assert push("--yes") == 0
+    assert [name for key, name in server.done if key == "deletedFile"] == ["trl/train-00000-of-00002.parquet"]
+    assert [name for key, name in server.done if key == "file"] == names()
+
+
+def test_a_card_that_the_hub_does_not_take_is_one_line(server, capsys):
+    server.card = ['"license" must be one of these']
+    assert push() == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: the hub did not take sft_dataset as me/games: Invalid metadata in README.md.")
+    assert '"license" must be one of these' in error
+    assert error.count("\n") == 1
 
 
 def test_a_dataset_that_exists_is_replaced_with_yes(hub):

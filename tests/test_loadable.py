@@ -114,7 +114,11 @@ BROKEN = {
     "a completion that ends with user": ("trl", lambda one: one["completion"].pop(), "roles"),
     "messages that end with user": ("messages", lambda one: one["messages"].pop(), "roles"),
     "an empty completion": ("trl", at("completion", value=[]), "empty"),
-    "a turn of two replies": ("per-turn", lambda one: one["completion"].extend(one["completion"]), "roles"),
+    "a turn of two replies": (
+        "per-turn",
+        lambda one: one["completion"].extend([one["prompt"][-1], *one["completion"]]),
+        "roles",
+    ),
     "reasoning beside the content too": ("trl", at("completion", 0, "reasoning_content", value="So."), "keys"),
     "no think block": ("trl", first_reply(unthink), "reasoning"),
     "an empty think block": ("trl", first_reply(lambda text: "<think>\n\n</think>\n\n" + unthink(text)), "reasoning"),
@@ -168,6 +172,15 @@ def test_a_row_that_breaks_a_rule_is_told_by_it(layout, edit, why):
     one = copy.deepcopy(one)
     edit(one)
     assert unloadable(one, layout)[0].partition(":")[0] == why
+
+
+def test_every_rule_that_roles_break_is_told():
+    one = row()
+    one["prompt"].append(one["completion"].pop(0))
+    assert unloadable(one, "trl")[:2] == [
+        "roles: a prompt ends with user",
+        "roles: a completion starts and ends with assistant",
+    ]
 
 
 @pytest.mark.parametrize(
