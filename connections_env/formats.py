@@ -7,6 +7,7 @@ from typing import Any
 
 from connections_env.dataset import SftRow
 from connections_env.export import Export
+from connections_env.files import shown
 from connections_env.flags import UsageError
 from connections_env.schema import Format, Reasoning, features
 from connections_env.tokens import Tokenizer, count_game
@@ -107,8 +108,11 @@ def dataset_info(file: Path, export: Export) -> str | None:
         entries = json.loads(path.read_bytes()) if path.is_file() else {}
     except ValueError:
         entries = None
-    if not isinstance(entries, dict):
-        raise UsageError(f"{path} is not a dataset_info.json of LLaMA-Factory; move it, or choose another output")
+    # The datasets library has files of this name too, with other things than an object for each dataset.
+    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+        raise UsageError(
+            f"{shown(path)} is not a dataset_info.json of LLaMA-Factory; move it, or choose another output"
+        )
     before = dict(entries)
     entries.pop(file.stem, None)
     if export.reasoning == "inline":

@@ -145,7 +145,7 @@ def test_reasoning_beside_the_content_has_no_entry_since_llama_factory_would_dro
     assert entries() == {}
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "nul"])
+@pytest.mark.parametrize("content", ["{", "[]", "nul", '{"citation": "", "features": {}}'])
 def test_a_dataset_info_of_another_kind_is_left_alone(here, capsys, content):
     Path("dataset_info.json").write_text(content)
     assert export("--format", "messages") == 2

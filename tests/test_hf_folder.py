@@ -2,7 +2,11 @@
 
 import json
 import math
+import os
 import re
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -355,8 +359,6 @@ def test_a_file_in_the_way_of_the_folder_is_left_alone(here, capsys):
 
 
 def test_a_disk_that_fills_up_leaves_the_earlier_folder_and_nothing_half_written(here, monkeypatch, capsys):
-    import os
-
     export()
     before, names = files(), sorted(path.name for path in here.iterdir())
     synced, calls = os.fsync, []
@@ -372,6 +374,32 @@ def test_a_disk_that_fills_up_leaves_the_earlier_folder_and_nothing_half_written
     assert capsys.readouterr().err.endswith("error: [Errno 28] No space left on device\n")
     assert files() == before
     assert sorted(path.name for path in here.iterdir()) == names
+
+
+KILLED = """
+import os, signal, collate
+synced, calls = os.fsync, []
+def fsync(descriptor):
+    calls.append(descriptor)
+    if len(calls) == {nth}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    synced(descriptor)
+os.fsync = fsync
+collate.main(["good.jsonl", "--no-default-exclude", "--format", "hf", "--license", "mit"])
+"""
+
+
+@pytest.mark.parametrize("nth", [2, 8, 10])  # in the middle of the folder, at its last file, in the rejects after it
+def test_a_run_killed_while_it_writes_leaves_the_earlier_folder_whole(here, nth):
+    export()
+    before = files()
+    results_file(Path("good.jsonl"), [good(PLAIN), good(FIVE, "RRRR")])
+    command = [sys.executable, "-c", KILLED.format(nth=nth)]
+    root = Path(collate.__file__).parent
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(root)}, check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    assert files() == before
+    assert export("--test-size", "0", games=[good(PLAIN)]) == 0
 
 
 def test_a_folder_that_cannot_take_its_place_gives_it_back_to_the_old_one(here, monkeypatch):
