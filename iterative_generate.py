@@ -27,6 +27,7 @@ from connections_env.estimate import Estimate, estimate
 from connections_env.files import claim_results_file, line_number, next_number, results_files, shown
 from connections_env.flags import add_flags, at_least, command_parser
 from connections_env.ledger import Ledger
+from connections_env.outputs import RERUN, check_output
 from connections_env.play import Disagrees, Job
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.records import BadRow
@@ -208,7 +209,7 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
     check_writable(folder)
     if args.export:  # what is wrong with it is to be known before anything is paid
         check_writable(args.export.absolute().parent)
-        collate.check_output(args.export)
+        check_output(args.export)
         load_tokenizer(args.tokenizer)
     puzzles = chosen_puzzles(args, report)
     standings = look(puzzles, args, report)
@@ -283,7 +284,7 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
     there = {board_key([word for group in row.categories for word in group.members]) for row in outcome.rows}
     missing = [puzzle.puzzle_id for puzzle in puzzles if puzzle.key not in there]
     others = outcome.without_row if args.all_puzzles else []
-    replace_files({work / collate.RERUN: lines_of(dict.fromkeys([*missing, *others]))})
+    replace_files({work / RERUN: lines_of(dict.fromkeys([*missing, *others]))})
     return 0 if outcome.rows else 1
 
 

@@ -1,7 +1,7 @@
-"""The final dataset: a row a puzzle, in one fixed layout that any trainer loads."""
+"""The final dataset: a row a puzzle, with all that is told of it; `formats.py` lays it out for trainers."""
 
-import json
-from typing import Any, Literal, get_args
+from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,9 +10,6 @@ from connections_env.play import replay_rollout
 from connections_env.records import Category, GuessRow, history_of
 from connections_env.rewards import reward
 from connections_env.tokens import Tokenizer
-
-Format = Literal["trl", "messages"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 class SftRow(BaseModel):
@@ -66,12 +63,12 @@ def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
         reward=reward(end),
         accuracy=right / len(end.player_turns),
         guess_history=history_of(end),
-        categories=row.info.categories,
+        categories=[*map(_with_terms, row.info.categories)],
         doctored=row.doctored,
         doctoring_type="gameplay" if row.doctored else "none",
         complete_reason=row.complete_reason,
         rollout_id=row.rollout_id,
-        source=row.info.source,
+        source=_public(row.info.source),
         model=row.model,
         simulated=row.simulated,
         resumed_turns=row.resumed_from.turns if row.resumed_from else 0,
@@ -85,10 +82,15 @@ def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
     )
 
 
-def sft_line(row: SftRow, layout: Format) -> str:
-    """A row as it is written; `messages` has one list in place of prompt and completion."""
-    columns: dict[str, Any] = row.model_dump()
-    if layout == "messages":
-        messages = columns.pop("prompt") + columns.pop("completion")
-        columns = {"puzzle_id": columns.pop("puzzle_id"), "messages": messages, **columns}
-    return json.dumps(columns, ensure_ascii=False, allow_nan=False) + "\n"
+def _with_terms(category: Category) -> Category:
+    """The same with its theme as the linking term where it has none, which means the same (`game.themes_right`).
+
+    A list that is empty in all rows of a file would have no type there.
+    """
+    return category if category.linking_terms else category.model_copy(update={"linking_terms": [category.group]})
+
+
+def _public(source: str) -> str:
+    """A source without the folders of this machine, which are no business of those who get the dataset."""
+    path = Path(source)
+    return path.name if path.is_absolute() else source

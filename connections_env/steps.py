@@ -122,8 +122,8 @@ def write_rows(files: Mapping[Path, Iterable[Rollout]]) -> None:
     replace_files({path: (row.to_line() + "\n" for row in rows) for path, rows in files.items()})
 
 
-def replace_files(files: Mapping[Path, Iterable[str]]) -> None:
-    """Puts files with these lines in the place of others: all of them or, where one cannot be written, none.
+def replace_files(files: Mapping[Path, Iterable[str] | bytes]) -> None:
+    """Puts files with these lines or bytes in the place of others: all or, where one cannot be written, none.
 
     Raises OSError. All of them lie on the disk, whole, before the first takes its place.
     """
@@ -135,8 +135,8 @@ def replace_files(files: Mapping[Path, Iterable[str]]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
             written[path] = Path(name)
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-                file.writelines(lines)
+            with os.fdopen(descriptor, "wb") as file:
+                file.writelines([lines] if isinstance(lines, bytes) else (line.encode() for line in lines))
                 file.flush()
                 os.fsync(file.fileno())
             written[path].chmod(0o644)

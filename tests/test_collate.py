@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import collate
-from collate import read_good
 from connections_env.dataset import SftRow
 from connections_env.examples import JobRow, Place, canonical_row, exported
 from connections_env.game import GameState
@@ -22,6 +21,7 @@ from connections_env.puzzles import Group, Puzzle
 from connections_env.records import BadRow, ResumedFrom, history_of
 from connections_env.rewards import reward
 from connections_env.rulesets import NYT, PUZZGRID
+from connections_env.selection import read_good
 from connections_env.sources import load_puzzles, other_splits
 from connections_env.tokens import Limits, load_tokenizer
 from connections_env.validation import Requirements, problems, reply_problem
@@ -796,10 +796,11 @@ def test_a_run_that_fails_replaces_nothing(here, monkeypatch, capsys):
     collated([good(A)])
     before = {path.name: path.read_bytes() for path in here.iterdir()}
 
-    def full(*_):
+    def full(_):
+        yield "half of the dataset\n"
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(collate, "sft_line", full)
+    monkeypatch.setattr("connections_env.outputs.jsonl", full)
     assert collated([good(A)]) == 1
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
     assert capsys.readouterr().err == "error: [Errno 28] No space left on device\n"

@@ -110,6 +110,18 @@ def test_the_steps_by_hand_and_the_export_give_the_same_puzzles(tmp_path, monkey
     assert by_hand == export | doctored
 
 
+def test_the_export_is_what_the_steps_by_hand_make_of_the_same_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    driver = ["--offline", "--results-dir", "res", "-n", "16", "--loop", "3", "--player-strength", "middle"]
+    said(iterative_generate, *driver, "--export", "export/sft_examples.jsonl")
+    said(filter_gameplay, "res", "--puzzles", "builtin", "-n", "16")
+    said(reduce_tokens, "--offline")
+    said(collate)
+    made = lines(tmp_path / "sft_examples.jsonl")
+    assert len(made) > 3
+    assert made == lines(tmp_path / "export" / "sft_examples.jsonl")
+
+
 def test_an_export_without_a_good_game_is_exit_1_and_no_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     argv = ["--offline", "--results-dir", "res", "-n", "3", "--max-turns", "1", "--export", "sft.jsonl"]

@@ -592,6 +592,20 @@ def test_the_template_renders_any_text_as_it_is(messages):
     assert from_template(messages) == render(messages)
 
 
+def test_the_template_shows_reasoning_alike_beside_the_content_and_in_it():
+    inline = {"role": "assistant", "content": "<think>\nSo.\n</think>\n\n<guess>[`A`]</guess>"}
+    beside = {"role": "assistant", "reasoning_content": "So.", "content": "<guess>[`A`]</guess>"}
+    for extension in (Generation, Marked):
+        shown = [from_template([ASKED, reply, TOLD, reply], extension) for reply in (inline, beside)]
+        assert shown[0] == shown[1]
+        assert shown[0].count("<think>") == 2
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_the_template_opens_no_think_block_for_reasoning_that_is_null_or_empty(nothing):
+    assert from_template([ASKED, SAID | {"reasoning_content": nothing}]) == render([ASKED, SAID])
+
+
 def test_the_template_opens_the_next_reply_when_asked():
     messages = [SYSTEM, ASKED, SAID, TOLD]
     assert from_template(messages, add_generation_prompt=True) == render(messages) + "<|im_start|>assistant\n"

@@ -1,0 +1,90 @@
+"""Sends a dataset folder to the Hugging Face hub: the one thing here that reaches it to write.
+
+The token is the hub client's own business (`hf auth login`): it is neither read nor told here.
+"""
+
+import re
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from connections_env.files import shown
+from connections_env.flags import UsageError
+
+REPO = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+
+
+class NotSent(OSError):
+    """The hub did not take the folder; the message is one line."""
+
+
+def hub_id(text: str) -> str:
+    """The value of `--push-to-hub`."""
+    if not REPO.fullmatch(text) or any(bad in text for bad in ("--", "..")) or text.endswith((".git", ".", "-")):
+        raise ArgumentTypeError(f"{text!r} is no dataset id like your-name/connections-sft")
+    return text
+
+
+def check_login() -> None:
+    """Raises `UsageError` where the hub's client has no token or may not go out; asks nobody."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise UsageError("HF_HUB_OFFLINE keeps the hub's client from sending anything; unset it, or push later")
+    if not huggingface_hub.get_token():
+        raise UsageError("not logged in to the hub, so nothing could be sent; log in with: hf auth login")
+
+
+def push(folder: Path, repo: str, *, yes: bool, ask: Callable[[str], str] | None = None) -> str:
+    """Makes a dataset of the hub hold exactly this folder; gives its address.
+
+    A new one is private. One that exists is replaced if `yes`, or if whoever sits at the terminal agrees; `ask` is how
+    they are asked. Raises `UsageError` where they do not or nobody does, and `NotSent`.
+    """
+    import httpx2
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    client = huggingface_hub.HfApi()
+    try:
+        exists = client.repo_exists(repo, repo_type="dataset")
+        if exists and not yes:
+            _agree(folder, repo, ask or (input if sys.stdin and sys.stdin.isatty() else None))
+        if not exists:
+            client.create_repo(repo, repo_type="dataset", private=True)
+        client.upload_folder(
+            repo_id=repo,
+            folder_path=str(folder),
+            repo_type="dataset",
+            commit_message="A dataset of connections-sft",
+            delete_patterns=["*"],  # what an earlier dataset left there would be loaded with this one
+        )
+    except HfHubHTTPError as error:
+        raise NotSent(f"the hub did not take {shown(folder)} as {repo}: {_why(error)}") from None
+    except (httpx2.HTTPError, OSError) as error:  # its text may hold what was sent
+        raise NotSent(f"the hub could not be reached ({type(error).__name__}); {shown(folder)} is written") from None
+    except ValueError as error:  # a card that the hub does not take, an answer that is none
+        raise NotSent(f"the hub did not take {shown(folder)} as {repo}: {error!s:.200}") from None
+    return f"https://huggingface.co/datasets/{repo}"
+
+
+def _why(error: Any) -> str:
+    """Kind and status of an error, without its text, in which a request may be told."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    kinds: dict[object, str] = {401: "the login is not valid", 403: "the login may not write there"}
+    told = kinds.get(status, type(error).__name__)
+    return f"{told} (status {status})" if status else told
+
+
+def _agree(folder: Path, repo: str, ask: Callable[[str], str] | None) -> None:
+    if ask is None:
+        raise UsageError(f"{repo} exists on the hub and was left as it is; --yes replaces what is in it")
+    try:
+        answer = ask(f"{repo} exists on the hub. Replace all that is in it with {shown(folder)}? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        raise UsageError(f"{repo} was left as it is; {shown(folder)} is written")

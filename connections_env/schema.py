@@ -1,0 +1,112 @@
+"""The columns of the final dataset: one table, from which its Features, Parquet schema, card and checks are made.
+
+A type is the name of an Arrow type, a list with the type of its entries, or a dict of fields; `or null` is said where
+a value may be missing. Nothing else is ever null, and every key is in every row: Arrow takes a column's type from the
+first rows of a file, so a column that is empty there cannot take text later.
+"""
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    import datasets
+
+Format = Literal["trl", "messages", "openai", "sharegpt", "per-turn", "hf"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+Reasoning = Literal["inline", "split"]
+REASONINGS: tuple[Reasoning, ...] = get_args(Reasoning)
+HF_LAYOUTS: tuple[Format, ...] = ("trl", "messages", "per-turn")
+"""The configs of a `hf` folder, the default one first."""
+
+MESSAGES = [{"role": "string", "content": "string"}]
+TURNS = [{"from": "string", "value": "string"}]
+
+GAME: dict[str, Any] = {
+    "puzzle_id": "string",
+    "prompt": MESSAGES,
+    "completion": MESSAGES,
+    "reward": "float64",
+    "accuracy": "float64",
+    "guess_history": [
+        {"words": ["string"], "status": "string", "category_idx": "int64 or null", "reason": "string or null"}
+    ],
+    "categories": [{"group": "string", "members": ["string"], "linking_terms": ["string"]}],
+    "doctored": "bool",
+    "doctoring_type": "string",
+    "complete_reason": "string",
+    "rollout_id": "string",
+    "source": "string",
+    "model": "string",
+    "simulated": "bool",
+    "resumed_turns": "int64",
+    "reduced": "bool",
+    "reducer_model": "string",
+    "tokens_before": "int64",
+    "num_turns": "int64",
+    "num_tokens": "int64",
+    "max_reply_tokens": "int64",
+    "tokenizer": "string",
+}
+_ABOUT_THE_GAME = {name: kind for name, kind in GAME.items() if name not in ("puzzle_id", "prompt", "completion")}
+
+# Of the columns of all layouts, for the card.
+MEANINGS = {
+    "puzzle_id": "the source's id, with a prefix that keeps ids like 2024-01-05 from being read as dates",
+    "prompt": "`trl`, `per-turn`: `role` and `content` of the messages up to the first reply, or the one to learn",
+    "completion": "`trl`: all messages from the first reply to the last; `per-turn`: one reply",
+    "messages": "`messages`: the whole conversation",
+    "reward": "of the game: found groups 4, efficiency 1, valid guesses 0.5, 0.5 for each group only one away; "
+    "perfect play has 5.5",
+    "accuracy": "right guesses over the player's guesses",
+    "guess_history": "each guess and its verdict; `auto` is the last group, which completes itself",
+    "categories": "the answer key; a group without linking terms has its theme as one",
+    "doctored": "were turns of a failed game cut before it went on?",
+    "doctoring_type": "`none` or `gameplay`",
+    "complete_reason": "how the game ended; the themes were named too where it is `theme_guessing_complete`",
+    "rollout_id": "of the game in the pipeline's results",
+    "source": "where the puzzle is from",
+    "model": "that played",
+    "simulated": "played by a simulated player, for trying things out",
+    "resumed_turns": "replies that come from an earlier game which this one goes on from",
+    "reduced": "was reasoning shortened?",
+    "reducer_model": "by which model; empty where not",
+    "tokens_before": "`num_tokens` before it was shortened",
+    "num_turns": "replies of the game",
+    "num_tokens": "of the whole row, rendered with the chat template",
+    "max_reply_tokens": "of the longest reply to learn",
+    "tokenizer": "that counted",
+    "turn": "`per-turn`: which reply of the game, from 1; `guess_history` ends with it",
+}
+
+# What a trainer takes for something else, or for the conversation itself.
+RESERVED = frozenset(
+    {"labels", "input_ids", "image", "images", "chat_template_kwargs", "text", "conversations", "tools"}
+)
+
+
+def columns(layout: Format) -> dict[str, Any]:
+    """Column -> type, in the order of the file."""
+    if layout == "messages":
+        return {"puzzle_id": "string", "messages": MESSAGES, **_ABOUT_THE_GAME}
+    if layout == "sharegpt":
+        return {"puzzle_id": "string", "conversations": TURNS, **_ABOUT_THE_GAME}
+    if layout == "openai":
+        return {"messages": MESSAGES}
+    if layout == "per-turn":
+        # What a whole game was before its reduction says nothing of a turn.
+        kept = {name: kind for name, kind in _ABOUT_THE_GAME.items() if name != "tokens_before"}
+        return {"puzzle_id": "string", "prompt": MESSAGES, "completion": MESSAGES, "turn": "int64", **kept}
+    return GAME
+
+
+def features(layout: Format) -> "datasets.Features":
+    """The same for the `datasets` library; its `arrow_schema` is that of the Parquet files."""
+    import datasets
+
+    def feature(kind: Any) -> Any:
+        if isinstance(kind, str):
+            return datasets.Value(kind.removesuffix(" or null"))
+        if isinstance(kind, list):
+            return datasets.List(feature(kind[0]))
+        return {name: feature(inner) for name, inner in kind.items()}
+
+    return datasets.Features({name: feature(kind) for name, kind in columns(layout).items()})

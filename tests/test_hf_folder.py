@@ -1,0 +1,445 @@
+"""`--format hf`: a folder that loads as it is, its splits, its card, and what it never replaces."""
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import collate
+from connections_env import card, splits
+from connections_env.schema import features
+from tests.boards import FIVE, PLAIN
+from tests.rollouts import boards, results_file
+from tests.test_collate import good, longer
+
+LAYOUTS = ("trl", "messages", "per-turn")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def export(*flags, games=None, layout="hf"):
+    results_file(Path("good.jsonl"), games or [good(puzzle) for puzzle in boards(12)])
+    hf = ["--license", "cc-by-4.0"] if layout == "hf" and "--license" not in flags else []
+    return collate.main(["good.jsonl", "--no-default-exclude", "--format", layout, *hf, *flags])
+
+
+def load(folder="sft_dataset", *config, **options):
+    import datasets
+
+    return datasets.load_dataset(str(folder), *config, cache_dir="cache", **options)
+
+
+def files(folder="sft_dataset"):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def the_card():
+    return Path("sft_dataset/README.md").read_text(encoding="utf-8")
+
+
+def written(path="sft_examples.jsonl"):
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+# The folder
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_folder_loads_as_the_rows_that_the_other_formats_write(layout):
+    games = [good(PLAIN, "ORRWR"), good(FIVE, "RRRR"), *(good(puzzle, "WRRR") for puzzle in boards(12))]
+    assert export(games=games) == 0
+    assert export(games=games, layout=layout) == 0
+    loaded = load("sft_dataset", layout)
+    assert sorted(loaded) == ["test", "train"]
+    by_place = sorted([*loaded["train"], *loaded["test"]], key=lambda row: (row["puzzle_id"], row.get("turn")))
+    assert by_place == sorted(written(), key=lambda row: (row["puzzle_id"], row.get("turn")))
+    assert loaded["train"].features == features(layout)
+
+
+def test_games_are_the_default_configuration():
+    export("--test-size", "0")
+    assert list(load(split="train")) == list(load("sft_dataset", "trl", split="train"))
+
+
+def test_the_folder_holds_these_files_and_no_other():
+    export("--test-size", "3")
+    parquet = {f"{layout}/{split}-00000-of-00001.parquet" for layout in LAYOUTS for split in ("train", "test")}
+    plots = {f"plots/{name}.svg" for name in ("tokens", "turns", "rewards")}
+    assert set(files()) == parquet | plots | {"README.md", "chatml_keep_think.jinja"}
+    template = Path(collate.__file__).with_name("chatml_keep_think.jinja")
+    assert files()["chatml_keep_think.jinja"] == template.read_bytes()
+
+
+def test_the_same_rows_make_the_same_folder():
+    export()
+    first = files()
+    export()
+    assert files() == first
+
+
+def test_one_row_makes_a_folder(capsys):
+    assert export("--test-size", "0", games=[good(PLAIN)]) == 0
+    assert load()["train"].num_rows == 1
+    assert capsys.readouterr().out.startswith("rows read: 1, examples written: 1 -> sft_dataset\ntrain: 1\n")
+
+
+@pytest.mark.parametrize(("size", "games", "what"), [("1", 1, "the one game"), ("5", 2, "all 2 games")])
+def test_a_test_split_that_leaves_nothing_to_train_on_is_exit_1_and_no_folder(here, capsys, size, games, what):
+    assert export("--test-size", size, games=[good(puzzle) for puzzle in boards(games)]) == 1
+    told = f"--test-size {size} takes {what} and leaves none to train on; lower it (0: no test split)"
+    assert capsys.readouterr().err == f"error: {told}\n"
+    assert [path.name for path in here.iterdir()] == ["good.jsonl"]
+
+
+# Splits
+
+
+@pytest.mark.parametrize("size", ["1.5", "-1", "nan", "inf", "many", "1e400"])
+def test_a_test_size_is_a_share_or_a_whole_number(capsys, size):
+    with pytest.raises(SystemExit) as end:
+        export("--test-size", size)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_puzzle_is_on_the_same_side_in_every_configuration():
+    export("--test-size", "0.4")
+    sides = [{split: {row["puzzle_id"] for row in load("sft_dataset", layout)[split]} for split in ("train", "test")}
+             for layout in LAYOUTS]  # fmt: skip
+    assert sides[0] == sides[1] == sides[2]
+    assert not sides[0]["train"] & sides[0]["test"]
+
+
+@pytest.mark.parametrize("size", ["0.4", "4"])
+def test_a_puzzle_keeps_its_side_when_the_dataset_grows(size):
+    def sides():
+        loaded = load(download_mode="force_redownload")
+        return {row["puzzle_id"]: split for split in ("train", "test") for row in loaded[split]}
+
+    export("--test-size", size, games=[good(puzzle) for puzzle in boards(12)])
+    first = sides()
+    export("--test-size", size, games=[good(puzzle, "WRRR") for puzzle in reversed(boards(30))])
+    assert first.items() <= sides().items()
+
+
+def test_a_share_is_about_that_share_and_a_number_exactly_that_number():
+    keys = [f"board {number}" for number in range(4000)]
+    assert 300 < len(splits.for_test(keys, 0.1, {})) < 500
+    assert splits.for_test(keys, 0.1, {}) < splits.for_test(keys, 0.2, {})
+    assert len(splits.for_test(keys, 7, {})) == 7
+    assert splits.for_test(keys, 0, {}) == set()
+
+
+def test_the_side_of_a_board_is_known_for_good():
+    assert math.isclose(splits.place("a board"), 0.3112602, abs_tol=1e-6)
+
+
+def test_a_board_is_on_one_side_under_any_id_order_and_case():
+    lower = replace(PLAIN, puzzle_id="other", items=PLAIN.items[::-1])
+    sides = []
+    for puzzle in (PLAIN, lower):
+        export("--test-size", "0.5", games=[good(puzzle), *(good(one) for one in boards(9))])
+        loaded = load(download_mode="force_redownload")
+        sides.append(f"puzzle-{puzzle.puzzle_id}" in loaded["test"]["puzzle_id"])
+    assert sides[0] == sides[1]
+
+
+# The card
+
+
+def test_the_head_of_the_card_is_what_the_hub_asks_for():
+    from huggingface_hub import DatasetCard
+
+    export("--test-size", "2")
+    head = DatasetCard.load("sft_dataset/README.md").data.to_dict()
+    assert head["license"] == "cc-by-4.0"
+    assert head["language"] == ["en"]
+    assert head["task_categories"] == ["text-generation"]
+    assert head["size_categories"] == ["n<1K"]
+    assert head["pretty_name"] == "Connections games with reasoning"
+    assert {"reasoning", "sft", "multi-turn"} <= set(head["tags"])
+    assert [config["config_name"] for config in head["configs"]] == list(LAYOUTS)
+    assert head["configs"][0]["data_files"] == [
+        {"split": "train", "path": "trl/train-*"},
+        {"split": "test", "path": "trl/test-*"},
+    ]
+    (trl,) = (info for info in head["dataset_info"] if info["config_name"] == "trl")
+    assert [feature["name"] for feature in trl["features"]] == list(features("trl"))
+    assert {split["name"]: split["num_examples"] for split in trl["splits"]} == {"train": 10, "test": 2}
+
+
+def test_the_card_discloses_doctoring_and_reduction_with_their_numbers():
+    doctored = [good(puzzle, "RORR", turns_cut=2) for puzzle in boards(2)]
+    shortened = good(PLAIN, original_completion=longer(PLAIN), reducer_model="short|er`\n# x")
+    export("--test-size", "0", games=[*doctored, shortened, good(FIVE, "RRRR")])
+    text = the_card()
+    assert "**2 of 4 games are doctored**" in text
+    assert "**1 of 4 games are reduced**" in text
+    assert "shortened by `short\\|er' # x`." in text
+    assert "| reward, doctoring `gameplay` | 2 |" in text
+    assert "doctoring gameplay" in Path("sft_dataset/plots/rewards.svg").read_text()
+
+
+def test_the_card_names_puzzles_and_teachers_with_their_terms():
+    def game(number, source, model):
+        row = good(boards(3)[number])
+        return row.model_copy(update={"model": model, "info": row.info.model_copy(update={"source": source})})
+
+    made = [
+        game(0, "someone/puzzles", "deepseek-flash"),
+        game(1, "/home/me/mine.csv", "org/x|y"),
+        game(2, "builtin", ""),
+    ]
+    export("--test-size", "0", games=made)
+    text = the_card()
+    assert "| `someone/puzzles` | 1 | see [its card](https://huggingface.co/datasets/someone/puzzles) |" in text
+    assert "| `mine.csv` | 1 | those of whoever made the puzzles |" in text
+    assert "/home/me" not in text
+    assert "| `builtin` | 1 | made for the pipeline |" in text
+    assert "| `deepseek-flash` | 1 | those of [DeepSeek](https://" in text
+    assert "| `org/x\\|y` | 1 | those of its maker and of the endpoint |" in text
+    assert "| not recorded | 1 |" in text
+
+
+def test_the_card_says_what_was_left_out_and_the_limits():
+    twice = [good(PLAIN), good(PLAIN, "ORRR"), good(FIVE, "RRRR")]
+    export("--test-size", "0", "--max-reply-tokens", "900", "--max-game-tokens", "1500", games=twice)
+    text = the_card()
+    assert "| of 3 good games looked at | |" in text
+    assert "| accepted | 2 |" in text
+    assert "| a better row of the puzzle is in | 1 |" in text
+    assert "tokenizer `qwen3`" in text
+    assert "at most 900. A completion: 1,500." in text
+
+
+def test_the_card_warns_of_simulated_games():
+    export("--test-size", "0", games=[good(puzzle, simulated=True) for puzzle in boards(3)])
+    text = the_card()
+    assert "**3 of 3 games were played by a simulated player**" in text
+    assert "- simulated\n" in text
+
+
+def test_max_length_in_the_card_holds_the_longest_row():
+    export("--test-size", "0", games=[good(PLAIN, "ORRWR"), good(FIVE, "RRRR")])
+    most = max(load(split="train")["num_tokens"])
+    (length,) = map(int, re.findall(r"max_length=(\d+),", the_card()))
+    assert most <= length < most + 64
+    assert length % 64 == 0
+
+
+def test_a_dataset_for_the_hub_is_loaded_from_there_in_its_card(monkeypatch):
+    monkeypatch.setattr(collate, "check_login", lambda: None)
+    monkeypatch.setattr(collate, "push", lambda *_, **__: "there")
+    export("--test-size", "0", "--push-to-hub", "me/games")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", the_card(), re.MULTILINE | re.DOTALL))
+    assert 'load_dataset("me/games")' in code
+    assert 'hf_hub_download("me/games", "chatml_keep_think.jinja", repo_type="dataset")' in code
+    assert "sft_dataset" not in code
+
+
+def test_every_block_of_code_in_the_card_compiles(here):
+    export("--test-size", "0", "--output", 'odd "name" \\ é')
+    text = Path('odd "name" \\ é/README.md').read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        compile(block, "card", "exec")
+    assert load('odd "name" \\ é')["train"].num_rows == 12
+
+
+def test_a_folder_elsewhere_is_named_without_the_folders_of_this_machine(here, monkeypatch):
+    (here / "work").mkdir()
+    monkeypatch.chdir(here / "work")
+    export("--test-size", "0", "--output", str(here / "data" / "games"))
+    text = (here / "data" / "games" / "README.md").read_text(encoding="utf-8")
+    assert 'load_dataset("games")' in text
+    assert str(here) not in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "name"),
+    [
+        (1, "n<1K"),
+        (999, "n<1K"),
+        (1000, "1K<n<10K"),
+        (99_999, "10K<n<100K"),
+        (10**9, "100M<n<1B"),
+        (10**12, "100M<n<1B"),
+    ],
+)
+def test_the_size_of_a_dataset_by_the_hubs_names(rows, name):
+    assert card.size_category(rows) == name
+
+
+# What is never replaced
+
+
+def test_a_new_run_replaces_the_folder_whole(here):
+    export("--test-size", "4")
+    export("--test-size", "0", games=[good(PLAIN)])
+    assert not (here / "sft_dataset/trl/test-00000-of-00001.parquet").exists()
+    assert load(download_mode="force_redownload")["train"]["puzzle_id"] == ["puzzle-plain"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("notes.txt", "mine"),
+        ("README.md", "# My dataset"),
+        ("trl/train-00000-of-00002.parquet", "x"),
+        (".git/HEAD", "x"),
+    ],
+)
+def test_a_folder_of_anothers_making_is_left_alone(here, capsys, name, content):
+    path = here / "sft_dataset" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    assert export() == 2
+    told = (
+        f"sft_dataset holds what this step did not write ({name}) and would be replaced whole; choose another --output"
+    )
+    assert capsys.readouterr().err == f"error: {told}\n"
+    assert files() == {name: content.encode()}
+
+
+def test_a_file_of_anothers_in_our_folder_is_left_alone(here):
+    export()
+    (here / "sft_dataset" / "notes.txt").write_text("mine")
+    assert export() == 2
+    assert (here / "sft_dataset" / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_that_comes_while_the_folder_is_written_is_left_alone(here, monkeypatch):
+    export()
+    made = collate.hf_files
+
+    def meanwhile(*args):
+        (here / "sft_dataset" / "notes.txt").write_text("mine")
+        return made(*args)
+
+    monkeypatch.setattr(collate, "hf_files", meanwhile)
+    assert export() == 2
+    assert (here / "sft_dataset" / "notes.txt").read_text() == "mine"
+    assert [path.name for path in here.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_empty_folder_may_be_filled(here):
+    (here / "sft_dataset").mkdir()
+    assert export() == 0
+
+
+@pytest.mark.parametrize("name", [".", "..", "/", "sub/.."])
+def test_a_folder_without_a_name_of_its_own_is_refused(capsys, name):
+    assert export("--output", name) == 2
+    assert "has no name of its own to be replaced by; name a folder in it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["my [data]", "a*", "what?", "a::b"])
+def test_a_name_that_load_dataset_takes_for_a_pattern_is_refused(here, capsys, name):
+    assert export("--output", name) == 2
+    assert f"error: {name}: load_dataset cannot load a folder with " in capsys.readouterr().err
+    assert [path.name for path in here.iterdir()] == ["good.jsonl"]
+
+
+def test_a_file_in_the_way_of_the_folder_is_left_alone(here, capsys):
+    Path("games").write_text("mine")
+    assert export("--output", "games") == 2
+    assert capsys.readouterr().err == "error: games is a file; name a folder\n"
+
+
+def test_a_disk_that_fills_up_leaves_the_earlier_folder_and_nothing_half_written(here, monkeypatch, capsys):
+    export()
+    before, names = files(), sorted(path.name for path in here.iterdir())
+    synced, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 5:
+            raise OSError(28, "No space left on device")
+        synced(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert export(games=[good(PLAIN), good(FIVE, "RRRR")]) == 1
+    assert capsys.readouterr().err.endswith("error: [Errno 28] No space left on device\n")
+    assert files() == before
+    assert sorted(path.name for path in here.iterdir()) == names
+
+
+KILLED = """
+import os, signal, collate
+synced, calls = os.fsync, []
+def fsync(descriptor):
+    calls.append(descriptor)
+    if len(calls) == {nth}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    synced(descriptor)
+os.fsync = fsync
+collate.main(["good.jsonl", "--no-default-exclude", "--format", "hf", "--license", "mit"])
+"""
+
+
+@pytest.mark.parametrize("nth", [2, 8, 10])  # in the middle of the folder, at its last file, in the rejects after it
+def test_a_run_killed_while_it_writes_leaves_the_earlier_folder_whole(here, nth):
+    export()
+    before = files()
+    results_file(Path("good.jsonl"), [good(PLAIN), good(FIVE, "RRRR")])
+    command = [sys.executable, "-c", KILLED.format(nth=nth)]
+    root = Path(collate.__file__).parent
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(root)}, check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    assert files() == before
+    assert export("--test-size", "0", games=[good(PLAIN)]) == 0
+
+
+def test_a_folder_that_cannot_take_its_place_gives_it_back_to_the_old_one(here, monkeypatch):
+    export()
+    before, rename = files(), Path.rename
+
+    def broken(path, target):
+        if path.name == "new":
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", broken)
+    assert export(games=[good(PLAIN)]) == 1
+    assert files() == before
+
+
+# The license
+
+
+def test_a_folder_needs_a_license(here, capsys):
+    results_file(Path("good.jsonl"), [good(PLAIN)])
+    assert collate.main(["good.jsonl", "--format", "hf"]) == 2
+    told = "error: --format hf needs --license, such as cc-by-4.0: nobody may use a dataset without one\n"
+    assert capsys.readouterr().err == told
+    assert [path.name for path in here.iterdir()] == ["good.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("CC-BY 4.0", "did you mean cc-by-4.0"),
+        ("apache2", "did you mean apache-2.0"),
+        ("", "such as cc-by-4.0 or mit"),
+        ("my own: ask me\n", "such as cc-by-4.0 or mit"),
+    ],
+)
+def test_a_license_is_one_that_the_hub_knows(capsys, given, told):
+    with pytest.raises(SystemExit) as end:
+        export("--license", given)
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
