@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from connections_env import report as report_page
 from connections_env.command import exit_status
 from connections_env.dataset import FORMATS, Format, SftRow, build_row, sft_line
 from connections_env.examples import ID_PREFIX, GoodRow, looks_like
@@ -27,6 +28,7 @@ from connections_env.heldout import HeldOut, hold_out, hold_out_other_splits
 from connections_env.play import Disagrees
 from connections_env.quality import Rank, facts_of, rank
 from connections_env.records import BadRow, FutureRow, first_problem, read_object
+from connections_env.report_source import of_examples
 from connections_env.steps import MADE_BY as STEP_FILES
 from connections_env.steps import check_input, check_writable, lines_of, replace_files, rerun_list, spare_row
 from connections_env.tables import distribution_table, reasons_table, share
@@ -373,11 +375,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--strict", action="store_true", help="write no dataset and exit with 1 if any row was rejected"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be read")
-    add_flags(parser, "files", "tokens")
+    add_flags(parser, "files", "tokens", "prices", "report")
     return parser.parse_args(argv)
 
 
 def _collate(args: argparse.Namespace) -> int:
+    report_page.check(args)
     check_writable(args.output_dir)
     inputs, output = existing_inputs(args.inputs, args.output_dir), args.output_dir / OUTPUT
     report = Reporter(args.verbose)
@@ -395,6 +398,10 @@ def _collate(args: argparse.Namespace) -> int:
     )
     report.finish()
     print(summary(outcome, output))
+    if report_page.wanted(args):
+        refused = {reject.place: reject.reason for reject in outcome.rejects}
+        games = of_examples(inputs, [row.rollout_id for row in outcome.rows], refused, outcome.spares_used)
+        report_page.make(args, games, limits_of(args), load_tokenizer(args.tokenizer))
     return 0 if outcome.written else 1
 
 
