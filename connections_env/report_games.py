@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from connections_env.examples import GoodRow, count_row
 from connections_env.game import WON, GameState
-from connections_env.parsing import Reply, reasoning_of
+from connections_env.parsing import Asked, Reply, reasoning_of
 from connections_env.play import Disagrees, replay_replies, replay_rollout
 from connections_env.quality import facts_of
 from connections_env.records import Rollout
@@ -186,6 +186,12 @@ def _states(row: Rollout) -> tuple[list[GameState], str | None]:
         return replay_replies(puzzle, row.ruleset, row.replies), f"replayed here, this row does not hold: {error}"
 
 
+def _reasoning(reply: Reply, asked: Asked = "guess") -> str | None:
+    """A reply's reasoning; None where it is just what came beside the content, as it mostly is."""
+    reasoning = reasoning_of(reply, asked)
+    return None if reasoning == reply.reasoning else reasoning
+
+
 def _turn(row: Rollout, states: Sequence[GameState], nth: int, reply: Reply) -> dict[str, Any]:
     turn: dict[str, Any] = {
         "content": reply.content,
@@ -201,14 +207,14 @@ def _turn(row: Rollout, states: Sequence[GameState], nth: int, reply: Reply) -> 
         "feedback": "",
     }
     if nth + 1 >= len(states):
-        return turn | {"reasoning": reasoning_of(reply)}
+        return turn | {"reasoning": _reasoning(reply)}
     before, after = states[nth], states[nth + 1]
     turn |= {"mistakes": after.mistakes, "found": [*after.found]}
     if before.asks_themes:
-        return turn | {"status": "themes", "reasoning": reasoning_of(reply, "themes")}
+        return turn | {"status": "themes", "reasoning": _reasoning(reply, "themes")}
     played = after.player_turns[-1]
     return turn | {
-        "reasoning": reasoning_of(reply),
+        "reasoning": _reasoning(reply),
         "words": [*played.words],
         "status": played.status,
         "reason": played.reason,

@@ -4,7 +4,6 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -81,13 +80,13 @@ def server_of(path: Path, port: int) -> ThreadingHTTPServer:
     raise UsageError(f"no port is free from {port} on; choose another --port")
 
 
-def serve(path: Path, port: int, open_it: Callable[[str], object] | None = None) -> None:
+def serve(path: Path, port: int) -> None:
     """Serves a page until Ctrl-C; says where, and opens a browser where there is one."""
     with server_of(path, port) as server:
         url = f"http://{HOST}:{server.server_address[1]}/"
         print(f"Viewing at {url} (Ctrl-C ends it)", flush=True)
-        (open_it or open_browser)(url)
         try:
+            open_browser(url)
             server.serve_forever()
         except KeyboardInterrupt:
             say("viewing ended")

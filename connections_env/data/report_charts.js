@@ -86,7 +86,7 @@ function columns(label, cols, { top = null, format = brief, marks = [], resting 
         col.parts
           .filter(([, value]) => value > 0)
           .map(([kind, value]) => el("i", { class: kind, style: { "flex-grow": String(value) } })),
-        el("b", { style: { "flex-grow": String(Math.max(most - sums[n], 0)) } }),
+        most > sums[n] && el("b", { style: { "flex-grow": String(most - sums[n]) } }),
       ),
       el("span", { class: n % every ? "tick none" : "tick" }, n % every ? "" : col.label),
     ),
@@ -97,7 +97,7 @@ function columns(label, cols, { top = null, format = brief, marks = [], resting 
   const across = marks.map((mark) =>
     el(
       "div",
-      { class: mark.at > 0.6 ? "limit left" : "limit", style: { left: `${100 * mark.at}%` } },
+      { class: mark.at > 0.6 || mark !== marks.at(-1) ? "limit left" : "limit", style: { left: `${100 * mark.at}%` } },
       el("span", {}, mark.label),
     ),
   );

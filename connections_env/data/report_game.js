@@ -34,6 +34,7 @@ class GameView {
     const game = this.games[n];
     if (this.game !== game) {
       const text = JSON.parse((await blockOf(game.block))[game.place]);
+      for (const one of text.turns) one.reasoning ??= one.beside;
       this.game = game;
       this.text = text;
       this.frame();
@@ -44,7 +45,8 @@ class GameView {
   frame() {
     const { game, text } = this;
     const step = (label, to, name) => el("button", { type: "button", class: "step", "aria-label": label, click: () => this.go(to()) }, name);
-    byId("game-view").replaceChildren(
+    fill(
+      byId("game-view"),
       el("p", { class: "path" }, el("a", { href: "#games" }, "Games"), this.neighbours()),
       el("h1", { id: "game-title", tabindex: -1 }, said(game.name)),
       el("p", { class: "lead" }, el("span", { class: `verdict ${game.reason === null ? "good" : "bad"}` }, game.reason === null ? "Good" : "Bad"), tagsOf(game), el("span", {}, ENDINGS[game.ended] ?? said(words(game.ended)))),
@@ -56,7 +58,7 @@ class GameView {
         el(
           "div",
           { class: "side" },
-          el("div", { class: "steps", role: "group", "aria-label": "Turns" }, step("The opening board", () => 0, "⏮"), step("The turn before", () => this.turn - 1, "◀"), (this.where = el("span", { class: "where" })), step("The turn after", () => this.turn + 1, "▶"), step("The last turn", () => text.turns.length, "⏭")),
+          el("div", { class: "steps", role: "group", "aria-label": "Turns" }, step("The opening board", () => 0, "«"), step("The turn before", () => this.turn - 1, "‹"), (this.where = el("span", { class: "where" })), step("The turn after", () => this.turn + 1, "›"), step("The last turn", () => text.turns.length, "»")),
           (this.boardAt = el("div", {})),
           el("label", { class: "check" }, (this.answerBox = el("input", { type: "checkbox", checked: this.answer, change: () => this.toggleAnswer() })), "Show the answer"),
         ),
@@ -134,9 +136,9 @@ class GameView {
     const mistakes = now ? now.mistakes : 0;
     const allowed = MISTAKES_ALLOWED[game.ruleset] ?? 4;
     this.where.textContent = turn ? `Turn ${turn} of ${text.turns.length}` : "Opening board";
-    this.boardAt.replaceChildren(board(game.puzzle, now ? now.found : [], now ? now.words : [], now ? now.status : "", this.answer), lives(mistakes, allowed));
+    fill(this.boardAt, board(game.puzzle, now ? now.found : [], now ? now.words : [], now ? now.status : "", this.answer), lives(mistakes, allowed));
     this.drawTurns();
-    this.turnAt.replaceChildren(...(now ? this.turnOf(now, turn) : this.openingOf()));
+    fill(this.turnAt, now ? this.turnOf(now, turn) : this.openingOf());
     announce(this.toldOf(now, turn, mistakes, allowed));
   }
 
@@ -154,7 +156,7 @@ class GameView {
       if (game.kept !== null && n === game.kept) chips.push(el("li", { class: "seam", title: "the game went on from here" }, el("span", {}, "resumed here")));
       chips.push(chip(n + 1, VERDICTS[turn.status][0], `Turn ${n + 1}: ${verdictOf(turn)}`, turn.status));
     });
-    this.turnsAt.replaceChildren(...chips);
+    fill(this.turnsAt, chips);
   }
 
   openingOf() {
@@ -254,6 +256,6 @@ function raw(turn) {
 // Folded away, and made only when it is opened.
 function lazily(name, content) {
   const details = el("details", { class: "lazy" }, el("summary", {}, name));
-  details.addEventListener("toggle", () => details.open && details.childElementCount === 1 && details.append(...[content()].flat().filter(Boolean)));
+  details.addEventListener("toggle", () => details.open && details.childElementCount === 1 && details.append(...there([content()])));
   return details;
 }

@@ -65,7 +65,8 @@ class List {
     this.found = games;
     this.inText = null; // the games that say what is sought, once they have been read through
     this.reading = 0;
-    byId("games-view").replaceChildren(
+    fill(
+      byId("games-view"),
       el("h1", { id: "games-title", tabindex: -1 }, "Games"),
       this.toolbar(),
       (this.summary = el("p", { class: "summary", role: "status" })),
@@ -166,10 +167,10 @@ class List {
     const which = pages > 1 ? `, ${count(from + 1)} to ${count(from + shown.length)}` : "";
     this.summary.textContent = found.length ? `${plural(found.length, "game")}${which}` : "";
     const none = this.games.length ? "No game is like that. Take a filter away." : "There are no games yet.";
-    this.list.replaceChildren(...(shown.length ? shown.map((game) => this.row(game)) : [el("li", { class: "nothing" }, none)]));
+    fill(this.list, shown.length ? shown.map((game) => this.row(game)) : el("li", { class: "nothing" }, none));
     const turn = (label, page) => el("button", { type: "button", disabled: page < 0 || page >= pages, click: () => { this.page = page; this.draw(); byId("games-title").focus(); window.scrollTo(0, 0); } }, label);
     this.pager.hidden = pages < 2;
-    this.pager.replaceChildren(turn("First", this.page ? 0 : -1), turn("Before", this.page - 1), el("span", {}, `${count(this.page + 1)} of ${count(pages)}`), turn("After", this.page + 1), turn("Last", this.page < pages - 1 ? pages - 1 : pages));
+    fill(this.pager, turn("First", this.page ? 0 : -1), turn("Before", this.page - 1), el("span", {}, `${count(this.page + 1)} of ${count(pages)}`), turn("After", this.page + 1), turn("Last", this.page < pages - 1 ? pages - 1 : pages));
   }
 
   row(game) {
@@ -214,8 +215,8 @@ function saidIn(line) {
 function tagsOf(game) {
   return [
     game.reason !== null && el("em", { class: "tag why" }, visible(game.reason)),
-    game.chosen && el("em", { class: "tag chosen" }, "chosen"),
-    game.cut > 0 && el("em", { class: "tag" }, "doctored"),
+    game.chosen && el("em", { class: "tag chosen", title: "the game that stands for its puzzle" }, "chosen"),
+    game.cut > 0 && el("em", { class: "tag", title: "goes on from a game that was cut" }, "doctored"),
     game.parent !== null && game.cut === 0 && el("em", { class: "tag" }, "resumed"),
     game.reduced && el("em", { class: "tag" }, "reduced"),
     game.ruleset !== "nyt" && el("em", { class: "tag" }, game.ruleset),

@@ -8,7 +8,8 @@ const STANDINGS = [
 ];
 
 function showOverview(all, games) {
-  byId("overview-view").replaceChildren(
+  fill(
+    byId("overview-view"),
     el("h1", { id: "overview-title", tabindex: -1 }, "Overview"),
     el("p", { class: "lead" }, lead(all)),
     standing(all),
@@ -17,14 +18,14 @@ function showOverview(all, games) {
     el(
       "div",
       { class: "cards" },
-      loopsCard(all),
+      !all.examples && loopsCard(all),
       levelsCard(all),
       reasonsCard(all),
       mistakesCard(all),
       rewardsCard(all),
-      tokensCard(all, "Tokens per reply", "reply", all.replyTokens, all.replyLimit, all.repliesOver),
-      tokensCard(all, "Tokens per game", "game", all.gameTokens, usualLimit(all), all.gamesOver),
-      costCard(all),
+      tokensCard(all, "Tokens per reply", "reply", all.replyTokens, [all.replyLimit], all.repliesOver),
+      tokensCard(all, "Tokens per game", "game", all.gameTokens, all.gameLimits.map(([limit]) => limit), all.gamesOver),
+      !all.examples && costCard(all),
     ),
   );
 }
@@ -108,10 +109,6 @@ function leftOut(all) {
 
 function loopsCard(all) {
   const title = "Loops over time";
-  if (all.examples) {
-    const why = "These are the good games of a step. The report of the results shows how they came about: ";
-    return card(title, "Where the puzzles stood after each results file.", nothing([why, el("code", {}, "iterative_generate.py --dry-run --report FILE.html")]), null, true);
-  }
   if (!all.files.length) return card(title, "Where the puzzles stood after each results file.", nothing("No results file yet."), null, true);
   const cols = all.files.map((file) => ({
     label: shortName(file.name),
@@ -209,31 +206,28 @@ function rewardsCard(all) {
   );
 }
 
-// The limit of most games, where boards of several sizes have several.
-function usualLimit(all) {
-  return all.gameLimits.length ? [...all.gameLimits].sort((a, b) => b[1] - a[1])[0][0] : null;
-}
-
-function tokensCard(all, title, what, bars, limit, over) {
+// Boards of several sizes have several limits: the least and the greatest are marked, and what is beyond all of them.
+function tokensCard(all, title, what, bars, limits, over) {
   const how = all.counted ? `as a trainer counts them (${all.counted})` : "as the endpoint counted them, before any reduction";
   if (!bars.length) return card(title, `Tokens of each ${what}.`, nothing("No games yet."));
   const many = what === "reply" ? "replies" : "games";
   const name = ([from, to]) => (to === null ? `${count(from)} or more` : `${count(from)} to ${count(to - 1)}`);
+  const greatest = Math.max(...limits);
   const cols = bars.map(([from, to, number]) => ({
     label: to === null ? `${brief(from)}+` : brief(from),
     told: `${name([from, to])} tokens: ${plural(number, what, many)}`,
-    parts: [[limit !== null && from >= limit ? "salvageable" : "plain", number]],
+    parts: [[from >= greatest ? "salvageable" : "plain", number]],
   }));
-  const width = bars[0][1] - bars[0][0];
-  const at = limit === null ? 2 : limit / width / bars.length;
+  const width = (bars[0][1] - bars[0][0]) * bars.length;
+  const marks = [...new Set([Math.min(...limits), greatest])].map((limit) => ({ at: limit / width, label: `limit ${count(limit)}` }));
   const total = bars.reduce((sum, [, , number]) => sum + number, 0);
-  const several = what === "game" && all.gameLimits.length > 1 ? "; larger boards have a higher one" : "";
+  const which = limits.length > 1 ? "the limit of its board" : `the limit of ${count(greatest)}`;
   return card(
     title,
     `Tokens of each ${what}, ${how}.`,
     columns(title, cols, {
-      marks: at <= 1 ? [{ at, label: `limit ${count(limit)}` }] : [],
-      resting: `${count(over)} of ${plural(total, what, many)} (${percent(over, total)}) over the limit${limit === null ? "" : ` of ${count(limit)}`}${several}.`,
+      marks: marks.filter(({ at }) => at <= 1),
+      resting: `${count(over)} of ${plural(total, what, many)} (${percent(over, total)}) over ${which}.`,
     }),
     tableOf(["Tokens", many[0].toUpperCase() + many.slice(1)], bars.map((bar) => [name(bar), count(bar[2])])),
   );

@@ -5,7 +5,8 @@ const KEPT = "connections-report-theme";
 
 function themed(theme) {
   document.documentElement.dataset.theme = theme;
-  byId("theme").textContent = `Theme: ${theme}`;
+  byId("theme").textContent = theme[0].toUpperCase() + theme.slice(1);
+  byId("theme").setAttribute("aria-label", `Theme: ${theme}`);
   try {
     localStorage.setItem(KEPT, theme);
   } catch {
@@ -47,7 +48,7 @@ async function route(view, shownBefore) {
     reveal(name === "games" || name === "game" ? "games" : "overview");
     document.title = name === "games" ? "Games · Connections games" : "Connections games";
   }
-  if (!shownBefore) return;
+  if (!shownBefore || document.activeElement === byId("search")) return;
   const came = view.list.list.querySelector(`a[href="#game/${view.game?.n}"]`);
   if (name === "games" && came) came.focus();
   else {
@@ -77,9 +78,9 @@ function keys(view) {
     "?": () => byId("help").showModal(),
     t: nextTheme,
     "/": () => {
-      location.hash = "#games";
       reveal("games");
       byId("search").focus();
+      location.hash = "#games";
     },
   };
   document.addEventListener("keydown", (event) => {

@@ -2,19 +2,27 @@
 
 const byId = (id) => document.getElementById(id);
 
-function make(names, tag, attributes, children) {
-  const element = names ? document.createElementNS(names, tag) : document.createElement(tag);
+function make(tag, attributes, children) {
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (typeof value === "function") element.addEventListener(name, value);
     else if (name === "style") for (const [one, is] of Object.entries(value)) element.style.setProperty(one, is);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...there(children));
   return element;
 }
 
-const el = (tag, attributes = {}, ...children) => make(null, tag, attributes, children);
+const el = (tag, attributes = {}, ...children) => make(tag, attributes, children);
+
+// Puts children in the place of those that are there.
+function fill(element, ...children) {
+  element.replaceChildren(...there(children));
+}
+
+// What is left out of a list of children: conditions that do not hold.
+const there = (children) => children.flat(2).filter((child) => child !== null && child !== undefined && child !== false);
 
 // Characters that cannot be seen, or that turn the text around them: shown by their number instead.
 const UNSEEN =
@@ -41,7 +49,7 @@ const whole = new Intl.NumberFormat("en");
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const count = (number) => whole.format(number);
 const brief = (number) => (number < 10000 ? whole.format(number) : short.format(number));
-const percent = (part, all) => (all ? `${((100 * part) / all).toFixed(1)}%` : "none");
+const percent = (part, all) => (all ? `${((100 * part) / all).toFixed(1)}%` : "–");
 const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 const decimal = (number) => String(Math.round(number * 100) / 100);
 function dollars(usd) {
