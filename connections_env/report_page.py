@@ -16,7 +16,7 @@ from typing import Any
 MARKER = '<meta name="generator" content="connections-sft report">'
 HEAD = 2**12  # bytes of a file in which the marker of a report lies
 _DATA = Path(__file__).parent / "data"
-_SCRIPTS = ("text", "charts", "overview", "games", "board", "game", "start")
+_SCRIPTS = ("text", "charts", "cards", "overview", "games", "list", "board", "turn", "game", "start")
 
 
 def is_report(path: Path) -> bool:

@@ -174,7 +174,7 @@ def test_the_overview_shows_the_figures_with_a_table_each(shown):
     assert (
         len(shown.texts(".cards details.numbers table")) == charts == len(titles) - len(shown.texts(".cards .nothing"))
     )
-    head = "return document.querySelector('.card.wide thead').innerText.split(/\\s*\\t\\s*/)"
+    head = "return document.querySelector('.card.wide thead').innerText.trim().split(/\\s*\\t\\s*/)"
     shown.run("document.querySelector('.card.wide details').open = true")
     assert shown.run(head) == ["File", "Good", "Salvageable", "Unsalvageable", "Missing", "Games", "Newly good"]
 

@@ -19,11 +19,15 @@ function board(puzzle, found, guess, status, answer) {
   const known = new Set(found);
   const left = puzzle.items.filter((item) => !known.has(groupOf(puzzle, item)));
   const guessed = new Set(guess);
-  const rows = found.map((index) => banner(puzzle, index, puzzle.groups[index].members.some((item) => guessed.has(item)) && status === "correct"));
+  const rows = found.map((index) =>
+    banner(puzzle, index, puzzle.groups[index].members.some((item) => guessed.has(item)) && status === "correct"),
+  );
   const tiles = left.map((item) => {
     const index = groupOf(puzzle, item);
     const chosen = guessed.has(item);
-    const names = ["tile", chosen && `guessed ${status}`, answer && `group-${index % COLOURS}`].filter(Boolean).join(" ");
+    const names = ["tile", chosen && `guessed ${status}`, answer && `group-${index % COLOURS}`]
+      .filter(Boolean)
+      .join(" ");
     const told = [chosen && "guessed", answer && `group ${letterOf(index)}`].filter(Boolean).join(", ");
     return el(
       "li",
@@ -47,12 +51,25 @@ function banner(puzzle, index, fresh) {
     "li",
     { class: `banner group-${index % COLOURS}${fresh ? " fresh" : ""}` },
     el("span", { class: "letter", "aria-hidden": "true" }, letterOf(index)),
-    el("span", { class: "words" }, el("strong", {}, said(group.theme || `Group ${letterOf(index)}`)), el("span", {}, group.members.flatMap((item, n) => [n ? ", " : "", said(item)]))),
+    el(
+      "span",
+      { class: "words" },
+      el("strong", {}, said(group.theme || `Group ${letterOf(index)}`)),
+      el(
+        "span",
+        {},
+        group.members.flatMap((item, n) => [n ? ", " : "", said(item)]),
+      ),
+    ),
   );
 }
 
 function answerOf(puzzle) {
-  return el("ul", { class: "found" }, puzzle.groups.map((_, index) => banner(puzzle, index, false)));
+  return el(
+    "ul",
+    { class: "found" },
+    puzzle.groups.map((_, index) => banner(puzzle, index, false)),
+  );
 }
 
 // Lives as dots: full where a mistake was made.
@@ -61,7 +78,11 @@ function lives(mistakes, allowed) {
   return el(
     "p",
     { class: "lives" },
-    el("span", { class: "dots", "aria-hidden": "true" }, Array.from({ length: allowed }, (_, n) => el("i", { class: n < left ? "left" : "" }))),
+    el(
+      "span",
+      { class: "dots", "aria-hidden": "true" },
+      Array.from({ length: allowed }, (_, n) => el("i", { class: n < left ? "left" : "" })),
+    ),
     `${plural(left, "mistake")} left`,
   );
 }

@@ -26,8 +26,20 @@ function tableOf(head, rows) {
     el(
       "table",
       {},
-      el("thead", {}, el("tr", {}, head.map((cell) => el("th", { scope: "col" }, cell)))),
-      el("tbody", {}, rows.map((row) => el("tr", {}, row.map(numbers)))),
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          head.map((cell) => el("th", { scope: "col" }, cell)),
+        ),
+      ),
+      el(
+        "tbody",
+        {},
+        rows.map((row) => el("tr", {}, row.map(numbers))),
+      ),
     ),
   );
 }
@@ -53,7 +65,14 @@ function withReadout(label, bars, drawn, resting) {
     bar.addEventListener("focus", () => tell(bar));
     bar.addEventListener("blur", () => tell(null));
     bar.addEventListener("keydown", (event) => {
-      const to = { ArrowRight: n + 1, ArrowDown: n + 1, ArrowLeft: n - 1, ArrowUp: n - 1, Home: 0, End: bars.length - 1 };
+      const to = {
+        ArrowRight: n + 1,
+        ArrowDown: n + 1,
+        ArrowLeft: n - 1,
+        ArrowUp: n - 1,
+        Home: 0,
+        End: bars.length - 1,
+      };
       const next = bars[to[event.key]];
       if (!next) return;
       event.preventDefault();

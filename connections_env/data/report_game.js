@@ -1,24 +1,6 @@
 // A game, turn by turn: the board beside what was thought, guessed and told.
 
 const MISTAKES_ALLOWED = { nyt: 4, puzzgrid: 3 };
-const VERDICTS = {
-  correct: ["✓", "Right"],
-  one_away: ["≈", "One away"],
-  incorrect: ["✕", "Wrong"],
-  invalid: ["!", "Invalid"],
-  themes: ["§", "Themes"],
-  "after the end": ["–", "After the end"],
-};
-const ENDINGS = {
-  all_categories_found: "Won: all groups found",
-  theme_guessing_complete: "Won: all groups found, themes named",
-  max_mistakes: "Lost: no mistake left",
-  max_turns_reached: "Unfinished: no turn left",
-  prompt_too_long: "Unfinished: the conversation grew too long",
-  interrupted: "Unfinished: interrupted",
-};
-const words = (name) => name.replaceAll("_", " ");
-
 class GameView {
   constructor(games, list) {
     this.games = games;
@@ -27,7 +9,8 @@ class GameView {
     this.reasoning = true;
     this.byRollout = new Map(games.map((game) => [game.rollout, game]));
     this.went = new Map(); // rollout id -> the games that went on from it
-    for (const game of games) if (game.parent !== null) this.went.set(game.parent, [...(this.went.get(game.parent) ?? []), game]);
+    for (const game of games)
+      if (game.parent !== null) this.went.set(game.parent, [...(this.went.get(game.parent) ?? []), game]);
   }
 
   async open(n, turn) {
@@ -44,12 +27,23 @@ class GameView {
 
   frame() {
     const { game, text } = this;
-    const step = (label, to, name) => el("button", { type: "button", class: "step", "aria-label": label, click: () => this.go(to()) }, name);
+    const step = (label, to, name) =>
+      el("button", { type: "button", class: "step", "aria-label": label, click: () => this.go(to()) }, name);
     fill(
       byId("game-view"),
       el("p", { class: "path" }, el("a", { href: "#games" }, "Games"), this.neighbours()),
       el("h1", { id: "game-title", tabindex: -1 }, said(game.name)),
-      el("p", { class: "lead" }, el("span", { class: `verdict ${game.reason === null ? "good" : "bad"}` }, game.reason === null ? "Good" : "Bad"), tagsOf(game), el("span", {}, ENDINGS[game.ended] ?? said(words(game.ended)))),
+      el(
+        "p",
+        { class: "lead" },
+        el(
+          "span",
+          { class: `verdict ${game.reason === null ? "good" : "bad"}` },
+          game.reason === null ? "Good" : "Bad",
+        ),
+        tagsOf(game),
+        el("span", {}, ENDINGS[game.ended] ?? said(words(game.ended))),
+      ),
       text.note && el("p", { class: "note" }, said(text.note)),
       this.lineage(),
       el(
@@ -58,11 +52,33 @@ class GameView {
         el(
           "div",
           { class: "side" },
-          el("div", { class: "steps", role: "group", "aria-label": "Turns" }, step("The opening board", () => 0, "«"), step("The turn before", () => this.turn - 1, "‹"), (this.where = el("span", { class: "where" })), step("The turn after", () => this.turn + 1, "›"), step("The last turn", () => text.turns.length, "»")),
+          el(
+            "div",
+            { class: "steps", role: "group", "aria-label": "Turns" },
+            step("The opening board", () => 0, "«"),
+            step("The turn before", () => this.turn - 1, "‹"),
+            (this.where = el("span", { class: "where" })),
+            step("The turn after", () => this.turn + 1, "›"),
+            step("The last turn", () => text.turns.length, "»"),
+          ),
           (this.boardAt = el("div", {})),
-          el("label", { class: "check" }, (this.answerBox = el("input", { type: "checkbox", checked: this.answer, change: () => this.toggleAnswer() })), "Show the answer"),
+          el(
+            "label",
+            { class: "check" },
+            (this.answerBox = el("input", {
+              type: "checkbox",
+              checked: this.answer,
+              change: () => this.toggleAnswer(),
+            })),
+            "Show the answer",
+          ),
         ),
-        el("div", { class: "talk" }, (this.turnsAt = el("ol", { class: "turns", "aria-label": "Turns" })), (this.turnAt = el("div", { class: "turn" }))),
+        el(
+          "div",
+          { class: "talk" },
+          (this.turnsAt = el("ol", { class: "turns", "aria-label": "Turns" })),
+          (this.turnAt = el("div", { class: "turn" })),
+        ),
       ),
       this.facts(),
     );
@@ -81,16 +97,35 @@ class GameView {
     const { game } = this;
     const link = (rollout) => {
       const other = this.byRollout.get(rollout);
-      return other ? el("a", { href: `#game/${other.n}/${other.statuses.length}` }, said(rollout)) : said(rollout, { class: "id" });
+      return other
+        ? el("a", { href: `#game/${other.n}/${other.statuses.length}` }, said(rollout))
+        : said(rollout, { class: "id" });
     };
     const lines = [];
     if (game.kept !== null) {
       const cut = game.cut ? `, where ${plural(game.cut, "reply was", "replies were")} cut in all` : "";
-      lines.push(["Goes on from ", game.parent === null ? "an earlier game" : link(game.parent), ` after turn ${game.kept}${cut}.`]);
+      lines.push([
+        "Goes on from ",
+        game.parent === null ? "an earlier game" : link(game.parent),
+        ` after turn ${game.kept}${cut}.`,
+      ]);
     }
-    for (const other of this.went.get(game.rollout) ?? []) lines.push([`Went on after turn ${other.kept} as `, link(other.rollout), other.reason === null ? ", which is good." : ", which is bad."]);
-    if (game.keeps && !this.went.has(game.rollout)) lines.push([`Cut, it would keep ${plural(game.keeps, "turn")} to go on from.`]);
-    return lines.length > 0 && el("div", { class: "lineage" }, lines.map((line) => el("p", {}, line)));
+    for (const other of this.went.get(game.rollout) ?? [])
+      lines.push([
+        `Went on after turn ${other.kept} as `,
+        link(other.rollout),
+        other.reason === null ? ", which is good." : ", which is bad.",
+      ]);
+    if (game.keeps && !this.went.has(game.rollout))
+      lines.push([`Cut, it would keep ${plural(game.keeps, "turn")} to go on from.`]);
+    return (
+      lines.length > 0 &&
+      el(
+        "div",
+        { class: "lineage" },
+        lines.map((line) => el("p", {}, line)),
+      )
+    );
   }
 
   facts() {
@@ -108,7 +143,10 @@ class GameView {
       ["Reward", decimal(game.reward)],
       text.reducer && ["Reduced by", said(text.reducer)],
       usage.requests > 0 && ["Requests", count(usage.requests)],
-      usage.output > 0 && ["Tokens", `${count(usage.input)} in (${count(usage.cached)} cached), ${count(usage.output)} out (${count(usage.reasoning)} reasoning)`],
+      usage.output > 0 && [
+        "Tokens",
+        `${count(usage.input)} in (${count(usage.cached)} cached), ${count(usage.output)} out (${count(usage.reasoning)} reasoning)`,
+      ],
       text.timing.started && ["Started", said(text.timing.started)],
       seconds && ["Took", seconds],
       Object.keys(text.sampling).length > 0 && ["Sampling", said(JSON.stringify(text.sampling))],
@@ -117,8 +155,16 @@ class GameView {
       "section",
       { class: "facts card", "aria-label": "About the game" },
       el("h2", {}, "About the game"),
-      el("dl", {}, rows.filter(Boolean).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
-      lazily("What the player was told at the start", () => text.prompt.map((message) => el("figure", { class: "said" }, el("figcaption", {}, message.role), el("pre", {}, visible(message.content))))),
+      el(
+        "dl",
+        {},
+        rows.filter(Boolean).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
+      ),
+      lazily("What the player was told at the start", () =>
+        text.prompt.map((message) =>
+          el("figure", { class: "said" }, el("figcaption", {}, message.role), el("pre", {}, visible(message.content))),
+        ),
+      ),
       lazily("Answer", () => answerOf(game.puzzle)),
     );
   }
@@ -136,9 +182,13 @@ class GameView {
     const mistakes = now ? now.mistakes : 0;
     const allowed = MISTAKES_ALLOWED[game.ruleset] ?? 4;
     this.where.textContent = turn ? `Turn ${turn} of ${text.turns.length}` : "Opening board";
-    fill(this.boardAt, board(game.puzzle, now ? now.found : [], now ? now.words : [], now ? now.status : "", this.answer), lives(mistakes, allowed));
+    fill(
+      this.boardAt,
+      board(game.puzzle, now ? now.found : [], now ? now.words : [], now ? now.status : "", this.answer),
+      lives(mistakes, allowed),
+    );
     this.drawTurns();
-    fill(this.turnAt, now ? this.turnOf(now, turn) : this.openingOf());
+    fill(this.turnAt, now ? turnOf(this, now, turn) : this.openingOf());
     announce(this.toldOf(now, turn, mistakes, allowed));
   }
 
@@ -150,10 +200,27 @@ class GameView {
 
   drawTurns() {
     const { game, text } = this;
-    const chip = (nth, mark, label, status) => el("li", {}, el("button", { type: "button", class: `chip ${status}`, "aria-current": nth === this.turn ? "step" : null, "aria-label": label, click: () => this.go(nth) }, el("b", {}, nth ? String(nth) : "Start"), mark && el("span", { "aria-hidden": "true" }, mark)));
+    const chip = (nth, mark, label, status) =>
+      el(
+        "li",
+        {},
+        el(
+          "button",
+          {
+            type: "button",
+            class: `chip ${status}`,
+            "aria-current": nth === this.turn ? "step" : null,
+            "aria-label": label,
+            click: () => this.go(nth),
+          },
+          el("b", {}, nth ? String(nth) : "Start"),
+          mark && el("span", { "aria-hidden": "true" }, mark),
+        ),
+      );
     const chips = [chip(0, "", "Opening board", "opening")];
     text.turns.forEach((turn, n) => {
-      if (game.kept !== null && n === game.kept) chips.push(el("li", { class: "seam", title: "the game went on from here" }, el("span", {}, "resumed here")));
+      if (game.kept !== null && n === game.kept)
+        chips.push(el("li", { class: "seam", title: "the game went on from here" }, el("span", {}, "resumed here")));
       chips.push(chip(n + 1, VERDICTS[turn.status][0], `Turn ${n + 1}: ${verdictOf(turn)}`, turn.status));
     });
     fill(this.turnsAt, chips);
@@ -161,74 +228,10 @@ class GameView {
 
   openingOf() {
     const turns = this.text.turns.length;
-    const hint = turns ? "The board as the player was shown it. The arrow keys go through the turns." : "This row holds no reply to show.";
+    const hint = turns
+      ? "The board as the player was shown it. The arrow keys go through the turns."
+      : "This row holds no reply to show.";
     return [el("h2", {}, "Opening board"), el("p", { class: "hint" }, hint)];
-  }
-
-  turnOf(turn, nth) {
-    const [mark] = VERDICTS[turn.status];
-    const before = this.game.kept !== null && nth <= this.game.kept;
-    return [
-      el(
-        "div",
-        { class: "turn-head" },
-        el("h2", {}, `Turn ${nth}`),
-        el("span", { class: `pill ${turn.status}` }, el("span", { "aria-hidden": "true" }, `${mark} `), verdictOf(turn)),
-        before && el("span", { class: "pill" }, "of the earlier game"),
-        turn.unfit && el("span", { class: "pill unfit" }, `unfit: ${words(turn.unfit)}`),
-        el("span", { class: "tokens" }, `${plural(turn.tokens, "token")}${turn.finish && turn.finish !== "stop" ? `, ended by ${turn.finish}` : ""}`),
-      ),
-      turn.status === "themes" ? this.themes() : this.guess(turn),
-      this.outcome(turn, nth),
-      this.thoughts(turn),
-      lazily("Raw text", () => raw(turn)),
-    ];
-  }
-
-  guess(turn) {
-    if (!turn.words.length) return el("p", { class: "hint" }, turn.status === "after the end" ? "The game was over before this reply." : "No guess could be read in this reply.");
-    return el(
-      "ul",
-      { class: "guess", "aria-label": "Guess" },
-      turn.words.map((word) => {
-        const index = groupOf(this.game.puzzle, word);
-        const known = index >= 0 && (turn.status === "correct" || this.answer);
-        return el("li", { class: known ? `group-${index % COLOURS}` : index < 0 ? "stranger" : "" }, known && el("span", { class: "letter", "aria-hidden": "true" }, letterOf(index)), said(word), index < 0 && el("small", {}, "not on the board"));
-      }),
-    );
-  }
-
-  themes() {
-    const { themes } = this.text;
-    if (!themes) return el("p", { class: "hint" }, "The themes are not recorded.");
-    return el("ul", { class: "guess", "aria-label": "Themes named" }, themes.named.map((name, n) => el("li", { class: themes.right[n] ? "right" : "stranger" }, said(name), el("small", {}, themes.right[n] ? "right" : "wrong"))));
-  }
-
-  outcome(turn, nth) {
-    if (turn.feedback) return el("figure", { class: "feedback" }, el("figcaption", {}, "Told"), el("pre", {}, visible(turn.feedback)));
-    const last = nth === this.text.turns.length;
-    return last && el("p", { class: "ending" }, ENDINGS[this.game.ended] ?? said(words(this.game.ended)), ".");
-  }
-
-  thoughts(turn) {
-    const text = (value) => (value ? el("div", { class: "prose", tabindex: 0, role: "region", "aria-label": "Reasoning" }, visible(value)) : el("p", { class: "hint" }, "No reasoning in this reply."));
-    const details = el("details", { class: "reasoning", open: this.reasoning, toggle: () => (this.reasoning = details.open) });
-    if (turn.before === undefined) {
-      details.append(el("summary", {}, "Reasoning"), text(turn.reasoning));
-      return details;
-    }
-    const size = (value, tokens) => (tokens ? plural(tokens, "token") : plural(value.length, "character"));
-    const head = (label, value, tokens) => el("h3", {}, label, " ", el("small", {}, size(value, tokens)));
-    details.append(
-      el("summary", {}, "Reasoning, before and after it was reduced"),
-      el(
-        "div",
-        { class: "both" },
-        el("div", {}, head("Before", turn.before, turn.beforeTokens), text(turn.before)),
-        el("div", {}, head("After", turn.reasoning, turn.beforeTokens && turn.tokens), text(turn.reasoning)),
-      ),
-    );
-    return details;
   }
 
   toggleAnswer(to = this.answerBox.checked) {
@@ -241,21 +244,4 @@ class GameView {
     const details = this.turnAt.querySelector("details.reasoning");
     if (details) details.open = !details.open;
   }
-}
-
-function verdictOf(turn) {
-  const [, name] = VERDICTS[turn.status];
-  return turn.reason ? `${name}: ${words(turn.reason)}` : name;
-}
-
-function raw(turn) {
-  const part = (name, text) => text && el("figure", { class: "said" }, el("figcaption", {}, name), el("pre", {}, visible(text)));
-  return [part("content", turn.content), part("reasoning beside it", turn.beside)];
-}
-
-// Folded away, and made only when it is opened.
-function lazily(name, content) {
-  const details = el("details", { class: "lazy" }, el("summary", {}, name));
-  details.addEventListener("toggle", () => details.open && details.childElementCount === 1 && details.append(...there([content()])));
-  return details;
 }

@@ -112,6 +112,7 @@ async function start() {
 }
 
 start().catch((error) => {
-  byId("loading").textContent = `The page could not be read: ${error.message}. Is the file whole, and the browser of 2023 or later?`;
+  byId("loading").textContent =
+    `The page could not be read: ${error.message}. Is the file whole, and the browser of 2024 or later?`;
   throw error;
 });

@@ -22,7 +22,8 @@ function fill(element, ...children) {
 }
 
 // What is left out of a list of children: conditions that do not hold.
-const there = (children) => children.flat(2).filter((child) => child !== null && child !== undefined && child !== false);
+const there = (children) =>
+  children.flat(2).filter((child) => child !== null && child !== undefined && child !== false);
 
 // Characters that cannot be seen, or that turn the text around them: shown by their number instead.
 const UNSEEN =
@@ -75,7 +76,11 @@ const opened = new Map();
 const MOST_OPEN = 6;
 
 async function blockOf(number) {
-  if (!opened.has(number)) opened.set(number, unpacked(`block-${number}`).then((text) => text.split("\n")));
+  if (!opened.has(number))
+    opened.set(
+      number,
+      unpacked(`block-${number}`).then((text) => text.split("\n")),
+    );
   const lines = await opened.get(number);
   if (opened.size > MOST_OPEN) opened.delete(opened.keys().next().value);
   return lines;
