@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from connections_env import report
+from connections_env import report as report_page
 from connections_env.candidates import Candidate
 from connections_env.command import exit_status
 from connections_env.examples import GoodRow, Place, RejectedRow, canonical_row, count_row
@@ -114,12 +114,12 @@ def figures(rows: list[GoodRow], tokenizer: Tokenizer) -> dict[str, list[float]]
 
 def run(inputs: list[Path], output_dir: Path, args: argparse.Namespace, keys: set[str] | None = None) -> Sorted:
     """Reads the inputs and writes both streams; where there is no row for either, they stay as they were."""
-    reporter, files = Reporter(args.verbose), results_of(inputs)
+    report, files = Reporter(args.verbose), results_of(inputs)
     if taken := {path.resolve() for path in files} & {(output_dir / name).resolve() for name in (GOOD, BAD)}:
         raise UsageError(f"{shown(taken.pop())} is what this step writes; choose another --output-dir, or give results")
-    standings = Standings(args.ruleset, report=reporter)
+    standings = Standings(args.ruleset, report=report)
     standings.read(files)
-    reporter.finish()
+    report.finish()
     if standings.mixed:
         notify(standings.account())
     result = sort_out(standings, keys)
@@ -168,7 +168,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _filter(args: argparse.Namespace) -> int:
-    report.check(args)
+    report_page.check(args)
     check_writable(args.output_dir)
     tokenizer, puzzles = load_tokenizer(args.tokenizer), list[Puzzle]()
     chosen = any((args.puzzles, args.split, args.puzzle_ids_file, args.num_examples))
@@ -181,9 +181,9 @@ def _filter(args: argparse.Namespace) -> int:
         ids = rerun_ids(result, puzzles)
         replace_files({args.output_dir / RERUN: lines_of(ids)})
         print(f"\n{len(ids)} puzzles to run again -> {shown(args.output_dir / RERUN)}")
-    if result.standings and report.wanted(args):
+    if result.standings and report_page.wanted(args):
         source = of_results(result.standings, results_of(args.inputs), puzzles if chosen else None)
-        report.make(args, source, Limits())
+        report_page.make(args, source, Limits())
     return 0 if found else 1
 
 

@@ -366,14 +366,11 @@ return low;
 def test_text_stands_out_from_its_ground(shown, theme):
     shown.run("themed(arguments[0])", theme)
     try:
-        for route, ready in (
-            ("#overview", ".cards"),
-            ("#games", ".games"),
-            ("#game/64/3", ".turn"),
-            ("#game/62/2", ".turn"),
-        ):
+        for route, ready in (("#overview", ".cards"), ("#games", ".games"), ("#game/65/2", ".tile.guessed")):
             shown.go(route, ready)
             assert shown.run(CONTRAST) == []
+        shown.press("a")
+        assert shown.run(CONTRAST) == []
     finally:
         shown.run("themed('auto')")
 

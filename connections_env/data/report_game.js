@@ -242,6 +242,6 @@ class GameView {
 
   toggleReasoning() {
     const details = this.turnAt.querySelector("details.reasoning");
-    if (details) details.open = !details.open;
+    if (details) details.open = this.reasoning = !details.open;
   }
 }

@@ -97,19 +97,17 @@ function thoughtsOf(view, turn) {
     value
       ? el("div", { class: "prose", tabindex: 0, role: "region", "aria-label": "Reasoning" }, visible(value))
       : el("p", { class: "hint" }, "No reasoning in this reply.");
-  const details = el("details", {
-    class: "reasoning",
-    open: view.reasoning,
-    toggle: () => (view.reasoning = details.open),
-  });
+  const details = el("details", { class: "reasoning", open: view.reasoning });
+  // A click, not the toggle event: that comes late, when another turn may be shown.
+  const summary = (name) => el("summary", { click: () => (view.reasoning = !details.open) }, name);
   if (turn.before === undefined) {
-    details.append(el("summary", {}, "Reasoning"), text(turn.reasoning));
+    details.append(summary("Reasoning"), text(turn.reasoning));
     return details;
   }
   const size = (value, tokens) => (tokens ? plural(tokens, "token") : plural(value.length, "character"));
   const head = (label, value, tokens) => el("h3", {}, label, " ", el("small", {}, size(value, tokens)));
   details.append(
-    el("summary", {}, "Reasoning, before and after it was reduced"),
+    summary("Reasoning, before and after it was reduced"),
     el(
       "div",
       { class: "both" },
