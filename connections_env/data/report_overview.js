@@ -94,10 +94,11 @@ function figures(all) {
     ["Good games", percent(all.good, all.games), `${count(all.good)} of ${count(all.games)}`],
     ["Doctored", count(all.doctored), "went on from a game that was cut"],
     all.examples && ["Reduced", count(all.reduced), "reasoning made shorter"],
-    ["Tokens", brief(used), `${brief(all.usage.input)} in, ${brief(all.usage.output)} out`],
-    all.cost === null
-      ? ["Per good puzzle", good && used ? brief(Math.round(used / good)) : "unknown", "tokens, in and out"]
-      : ["Per good puzzle", good ? dollars(all.cost / good) : "unknown", `${dollars(all.cost)} in all`],
+    used > 0 && ["Tokens", brief(used), `${brief(all.usage.input)} in, ${brief(all.usage.output)} out`],
+    used > 0 &&
+      (all.cost === null
+        ? ["Per good puzzle", good && used ? brief(Math.round(used / good)) : "unknown", "tokens, in and out"]
+        : ["Per good puzzle", good ? dollars(all.cost / good) : "unknown", `${dollars(all.cost)} in all`]),
   ];
   return shown
     .filter(Boolean)
