@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from connections_env import report as report_page
 from connections_env.command import exit_status
 from connections_env.examples import ID_PREFIX
 from connections_env.export import Export, add_export_flags, export_of
@@ -27,6 +28,7 @@ from connections_env.hf_folder import new_folder
 from connections_env.hub import check_login, push
 from connections_env.outputs import REJECTS, RERUN, check_output, dataset_files, hf_files
 from connections_env.records import BadRow
+from connections_env.report_source import of_examples
 from connections_env.selection import Outcome, Reject, choose_all, read_candidates
 from connections_env.steps import check_input, check_writable, lines_of, replace_files, rerun_list
 from connections_env.tables import distribution_table, reasons_table, share
@@ -200,13 +202,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be read")
     add_export_flags(parser)
-    add_flags(parser, "files", "tokens")
+    add_flags(parser, "files", "tokens", "prices", "report")
     return parser.parse_args(argv)
 
 
 def _collate(args: argparse.Namespace) -> int:
     export = export_of(args)
     output = args.output or args.output_dir / (FOLDER if export.layout == "hf" else OUTPUT)
+    report_page.check(args)
     check_writable(args.output_dir)
     check_writable(output.absolute().parent)
     inputs = existing_inputs(args.inputs, args.output_dir)
@@ -230,6 +233,10 @@ def _collate(args: argparse.Namespace) -> int:
     if outcome.written and export.hub_id:
         sys.stdout.flush()
         print(f"\nsent to {push(output, export.hub_id, yes=args.yes)}")
+    if report_page.wanted(args):
+        refused = {reject.place: reject.reason for reject in outcome.rejects}
+        games = of_examples(inputs, [row.rollout_id for row in outcome.rows], refused, outcome.spares_used)
+        report_page.make(args, games, limits_of(args), load_tokenizer(args.tokenizer))
     return 0 if outcome.written else 1
 
 

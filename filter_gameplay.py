@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from connections_env import report as report_page
 from connections_env.candidates import Candidate
 from connections_env.command import exit_status
 from connections_env.examples import GoodRow, Place, RejectedRow, canonical_row, count_row
@@ -21,12 +22,13 @@ from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.play import Disagrees, replay_rollout
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.records import BadRow
+from connections_env.report_source import of_results
 from connections_env.sources import chosen_puzzles
 from connections_env.standings import UNUSED, Standings, fetch, keys_of
 from connections_env.steps import check_writable, lines_of, replace_files, write_rows
 from connections_env.tables import distribution_table, reasons_table
 from connections_env.terminal import Reporter, notify
-from connections_env.tokens import Tokenizer, load_tokenizer
+from connections_env.tokens import Limits, Tokenizer, load_tokenizer
 
 RESULTS = Path(__file__).parent / "generate_results"
 GOOD, BAD, RERUN = "good_examples.jsonl", "bad_examples.jsonl", "rerun_puzzles.txt"
@@ -40,6 +42,8 @@ class Sorted:
     bad: list[RejectedRow] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     """Rollouts that are in neither list, by reason."""
+    standings: Standings | None = None
+    """What they were chosen from."""
 
 
 def results_of(inputs: list[Path]) -> list[Path]:
@@ -124,6 +128,7 @@ def run(inputs: list[Path], output_dir: Path, args: argparse.Namespace, keys: se
     result.dropped["torn last line"] = standings.torn
     if result.good or result.bad:
         write_rows({output_dir / GOOD: result.good, output_dir / BAD: result.bad})
+    result.standings = standings
     return result
 
 
@@ -158,11 +163,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--export-rerun-puzzles", action="store_true", help=f"write the ids of bad and missing puzzles to {RERUN}"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be read")
-    add_flags(parser, "files", "puzzles", "tokens.tokenizer")
+    add_flags(parser, "files", "puzzles", "tokens.tokenizer", "prices", "report")
     return parser.parse_args(argv)
 
 
 def _filter(args: argparse.Namespace) -> int:
+    report_page.check(args)
     check_writable(args.output_dir)
     tokenizer, puzzles = load_tokenizer(args.tokenizer), list[Puzzle]()
     chosen = any((args.puzzles, args.split, args.puzzle_ids_file, args.num_examples))
@@ -170,13 +176,15 @@ def _filter(args: argparse.Namespace) -> int:
         puzzles = chosen_puzzles(args, notify)
     result = run(args.inputs, args.output_dir, args, keys_of(puzzles) if chosen else None)
     print(summary(result, args.output_dir, tokenizer))
-    if not result.good and not result.bad:
-        return 1
-    if args.export_rerun_puzzles:
+    found = bool(result.good or result.bad)
+    if found and args.export_rerun_puzzles:
         ids = rerun_ids(result, puzzles)
         replace_files({args.output_dir / RERUN: lines_of(ids)})
         print(f"\n{len(ids)} puzzles to run again -> {shown(args.output_dir / RERUN)}")
-    return 0
+    if result.standings and report_page.wanted(args):
+        source = of_results(result.standings, results_of(args.inputs), puzzles if chosen else None)
+        report_page.make(args, source, Limits())
+    return 0 if found else 1
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 import collate
 import filter_gameplay
 import reduce_tokens
+from connections_env import report as report_page
 from connections_env.candidates import Candidate
 from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint
@@ -29,9 +30,11 @@ from connections_env.flags import add_flags, at_least, command_parser
 from connections_env.ledger import Ledger
 from connections_env.outputs import RERUN, check_output
 from connections_env.play import Disagrees, Job
+from connections_env.prices import prices_of
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.records import BadRow
 from connections_env.reduction import Plan
+from connections_env.report_source import Source, of_results, reduced_in
 from connections_env.rulesets import RULESETS
 from connections_env.salvage import salvage
 from connections_env.session import (
@@ -40,7 +43,6 @@ from connections_env.session import (
     masked_command,
     open_endpoint,
     play_jobs,
-    prices_of,
     results_folder,
     rollout_ids,
 )
@@ -185,8 +187,8 @@ def forecast(situation: Situation, standings: Standings, args: argparse.Namespac
     return estimate(took, games * args.rollouts_per_example, prices_of(args))
 
 
-def dry_run(args: argparse.Namespace, report: Reporter) -> int:
-    """Prints one loop's block for what is there. Calls nobody, writes nothing."""
+def dry_run(args: argparse.Namespace, report: Reporter) -> Source:
+    """Prints one loop's block for what is there, and gives that. Calls nobody, writes nothing."""
     puzzles, unknown = [], None
     try:
         puzzles = chosen_puzzles(args, report, local_only=True)
@@ -200,11 +202,22 @@ def dry_run(args: argparse.Namespace, report: Reporter) -> int:
         print(f"\nThe next loop: {next_loop}")
     if unknown is not None:
         print(f"\n{unknown}")
-    return 0
+    return games_of(args, standings, puzzles if unknown is None else None)
 
 
-async def loop(args: argparse.Namespace, report: Reporter) -> int:
-    """Assess, print, plan, play: up to `--loop` times, each over all results in the folder."""
+def games_of(args: argparse.Namespace, standings: Standings, puzzles: list[Puzzle] | None) -> Source:
+    """All games of the folder, for a report; of the puzzles that count, where they are known."""
+    stream = args.export and args.export.parent / f"{Path(filter_gameplay.GOOD).stem}_reduced.jsonl"
+    reduced = reduced_in(stream) if report_page.wanted(args) and stream and stream.is_file() else {}
+    files = results_files(results_folder(args))
+    return of_results(standings, files, puzzles, others=args.all_puzzles, reduced=reduced)
+
+
+async def loop(args: argparse.Namespace, report: Reporter) -> tuple[int, Source]:
+    """Assess, print, plan, play: up to `--loop` times, each over all results in the folder.
+
+    Gives the exit status and the games that are there then.
+    """
     folder = results_folder(args)
     check_writable(folder)
     if args.export:  # what is wrong with it is to be known before anything is paid
@@ -251,8 +264,8 @@ async def loop(args: argparse.Namespace, report: Reporter) -> int:
         print(next_steps(situation, args, folder))
     if endpoint.halt is not None:
         say(f"stopped: {endpoint.halt.why}")
-        return endpoint.halt.exit_status or status
-    return status
+        status = endpoint.halt.exit_status or status
+    return status, games_of(args, standings, puzzles)
 
 
 async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter, endpoint: WhenNeeded) -> int:
@@ -320,7 +333,9 @@ def _puzzles(count: int) -> str:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = command_parser(__doc__)
     parser.add_argument("--loop", type=at_least(1), default=1, metavar="N", help="generations to play at most (1)")
-    parser.add_argument("--dry-run", action="store_true", help="print what is there; calls nobody, writes nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what is there; calls nobody, writes nothing but a --report"
+    )
     parser.add_argument(
         "--restart-unsalvageable", action="store_true", help="also play from scratch what cannot be resumed"
     )
@@ -331,7 +346,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--export", type=Path, metavar="FILE", help="go on through filter, reduction and collation, to this file"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be read")
-    add_flags(parser, "puzzles", "results", "salvage", "play", "endpoint", "budget", "offline", "tokens")
+    add_flags(parser, "puzzles", "results", "salvage", "play", "endpoint", "budget", "prices", "offline")
+    add_flags(parser, "tokens", "report")
     args = parser.parse_args(argv)
     if args.export and args.dry_run:
         parser.error("--dry-run writes nothing, so it cannot --export")
@@ -339,10 +355,18 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
+def _drive(args: argparse.Namespace) -> int:
+    report_page.check(args, args.export)
+    report = Reporter(args.verbose)
+    status, games = (0, dry_run(args, report)) if args.dry_run else asyncio.run(loop(args, report))
+    if report_page.wanted(args):
+        report_page.make(args, games, limits_of(args))
+    return status
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    report = Reporter(args.verbose)
-    return exit_status(lambda: dry_run(args, report) if args.dry_run else asyncio.run(loop(args, report)))
+    return exit_status(lambda: _drive(args))
 
 
 if __name__ == "__main__":

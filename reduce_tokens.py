@@ -336,7 +336,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--retry-rejected", action="store_true", help="try games again that an earlier run could not make fit"
     )
-    add_flags(parser, "files", "tokens", "play.seed", "endpoint", "budget", "offline")
+    add_flags(parser, "files", "tokens", "play.seed", "endpoint", "budget", "prices", "offline")
     return parser.parse_args(argv)
 
 

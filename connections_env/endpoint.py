@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from connections_env.client import Client, Failure
 from connections_env.patience import LONGEST_BACKOFF, Attempts, Breaker
 from connections_env.play import Answer, PromptTooLong, Stopped
+from connections_env.prices import Prices
 from connections_env.prompts import Message
 from connections_env.records import Usage
 from connections_env.terminal import show_trace
@@ -31,19 +32,6 @@ _WAY_OUT = {
     403: "check what the API key may do",
     404: "check --model and --base-url",
 }
-
-
-@dataclass(frozen=True)
-class Prices:
-    """USD per million tokens."""
-
-    input: float
-    cached: float
-    output: float
-
-    def cost(self, usage: Usage) -> float:
-        fresh = usage.input - usage.cached
-        return (fresh * self.input + usage.cached * self.cached + usage.output * self.output) / 1e6
 
 
 @dataclass(frozen=True)

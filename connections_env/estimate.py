@@ -1,12 +1,10 @@
 """What games still to be played would take, by what those of the results at hand took."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from connections_env.prices import Prices
 from connections_env.records import Usage
-
-if TYPE_CHECKING:  # reading results needs no endpoint
-    from connections_env.endpoint import Prices
 
 
 @dataclass(slots=True)
@@ -42,7 +40,7 @@ class Estimate(NamedTuple):
         )
 
 
-def estimate(took: Took, games: int, prices: "Prices | None") -> Estimate | None:
+def estimate(took: Took, games: int, prices: Prices | None) -> Estimate | None:
     """For so many games; None where there is none to play, or none that says what it took."""
     if not took.games or not games:
         return None

@@ -201,6 +201,12 @@ TABLE: dict[str, dict[str, Flag]] = {
             ("--max-cost",),
             {"type": at_least(0, float), "metavar": "USD", "help": "stop when so much is spent; needs the prices"},
         ),
+        "token_budget": (
+            ("--token-budget",),
+            {"type": at_least(1), "metavar": "N", "help": "stop when so many tokens went in and out"},
+        ),
+    },
+    "prices": {
         "price_input": (
             ("--price-input",),
             {"type": at_least(0, float), "metavar": "USD", "help": "per million input tokens"},
@@ -217,9 +223,24 @@ TABLE: dict[str, dict[str, Flag]] = {
             ("--price-output",),
             {"type": at_least(0, float), "metavar": "USD", "help": "per million output tokens"},
         ),
-        "token_budget": (
-            ("--token-budget",),
-            {"type": at_least(1), "metavar": "N", "help": "stop when so many tokens went in and out"},
+    },
+    "report": {
+        "report": (
+            ("--report",),
+            {"type": Path, "metavar": "FILE.html", "help": "write a page of all games; replaces an older report only"},
+        ),
+        "report_games": (
+            ("--report-games",),
+            {
+                "type": at_least(1),
+                "metavar": "N",
+                "help": "most games in the page (10000): the chosen ones, then the newest bad ones; all are counted",
+            },
+        ),
+        "view": (("--view",), _yes | {"help": "serve the page on this machine until Ctrl-C, and open the browser"}),
+        "port": (
+            ("--port",),
+            {"type": at_least(1), "metavar": "N", "help": "where --view serves, or the next free port (8800)"},
         ),
     },
     "offline": {

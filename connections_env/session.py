@@ -21,11 +21,12 @@ from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from connections_env.durable import ResultsFile
-from connections_env.endpoint import Endpoint, EndpointSettings, Halt, Prices
+from connections_env.endpoint import Endpoint, EndpointSettings, Halt
 from connections_env.files import OFFLINE, shown
 from connections_env.flags import UsageError
 from connections_env.play import Job
 from connections_env.pool import Tally, cannot_save, interrupts, play_all, rescue
+from connections_env.prices import prices_of
 from connections_env.puzzles import Puzzle
 from connections_env.steps import nearest_folder
 from connections_env.terminal import notify
@@ -174,16 +175,6 @@ def _is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def prices_of(args: argparse.Namespace) -> Prices | None:
-    """The prices of the flags; None where none are given. Raises `UsageError` for a budget without them."""
-    if args.price_input is None or args.price_output is None:
-        if args.max_cost is not None:
-            raise UsageError("--max-cost needs --price-input and --price-output (and --price-cached where it differs)")
-        return None
-    cached = args.price_input if args.price_cached is None else args.price_cached
-    return Prices(args.price_input, cached, args.price_output)
 
 
 def _raise_open_files_limit(width: int) -> None:

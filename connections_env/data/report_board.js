@@ -1,0 +1,88 @@
+// The board: found groups as coloured rows with a letter and a pattern, the rest as tiles in the order shown.
+
+const COLOURS = 8;
+const letterOf = (index) => String.fromCharCode(65 + (index % 26));
+
+function groupOf(puzzle, item) {
+  return puzzle.groups.findIndex((group) => group.members.includes(item));
+}
+
+// Tiles shrink their text by their longest word, so that it stays in one piece.
+function longest(item) {
+  return Math.max(...item.split(/\s+/).map((word) => [...word].length), 3);
+}
+
+// The board after `found` groups (indices, in the order found); `guess` are the items of the last guess.
+function board(puzzle, found, guess, status, answer) {
+  if (!puzzle.items.length) return nothing("This row does not say which board was played.");
+  const width = puzzle.groups[0]?.members.length ?? 4;
+  const known = new Set(found);
+  const left = puzzle.items.filter((item) => !known.has(groupOf(puzzle, item)));
+  const guessed = new Set(guess);
+  const rows = found.map((index) =>
+    banner(puzzle, index, puzzle.groups[index].members.some((item) => guessed.has(item)) && status === "correct"),
+  );
+  const tiles = left.map((item) => {
+    const index = groupOf(puzzle, item);
+    const chosen = guessed.has(item);
+    const names = ["tile", chosen && `guessed ${status}`, answer && `group-${index % COLOURS}`]
+      .filter(Boolean)
+      .join(" ");
+    const told = [chosen && "guessed", answer && `group ${letterOf(index)}`].filter(Boolean).join(", ");
+    return el(
+      "li",
+      { class: names, style: { "--longest": String(longest(item)) } },
+      answer && el("span", { class: "letter", "aria-hidden": "true" }, letterOf(index)),
+      said(item),
+      told && el("span", { class: "unseen" }, ` (${told})`),
+    );
+  });
+  return el(
+    "div",
+    { class: "board", style: { "--width": String(width) } },
+    rows.length > 0 && el("ul", { class: "found", "aria-label": "Groups found" }, rows),
+    tiles.length > 0 && el("ul", { class: "tiles", "aria-label": "Items left" }, tiles),
+  );
+}
+
+function banner(puzzle, index, fresh) {
+  const group = puzzle.groups[index];
+  return el(
+    "li",
+    { class: `banner group-${index % COLOURS}${fresh ? " fresh" : ""}` },
+    el("span", { class: "letter", "aria-hidden": "true" }, letterOf(index)),
+    el(
+      "span",
+      { class: "words" },
+      el("strong", {}, said(group.theme || `Group ${letterOf(index)}`)),
+      el(
+        "span",
+        {},
+        group.members.flatMap((item, n) => [n ? ", " : "", said(item)]),
+      ),
+    ),
+  );
+}
+
+function answerOf(puzzle) {
+  return el(
+    "ul",
+    { class: "found" },
+    puzzle.groups.map((_, index) => banner(puzzle, index, false)),
+  );
+}
+
+// Lives as dots: full where a mistake was made.
+function lives(mistakes, allowed) {
+  const left = Math.max(allowed - mistakes, 0);
+  return el(
+    "p",
+    { class: "lives" },
+    el(
+      "span",
+      { class: "dots", "aria-hidden": "true" },
+      Array.from({ length: allowed }, (_, n) => el("i", { class: n < left ? "left" : "" })),
+    ),
+    `${plural(left, "mistake")} left`,
+  );
+}

@@ -1,0 +1,219 @@
+// The cards of the overview: a chart each, from figures that were counted when the page was written.
+
+function loopsCard(all) {
+  const title = "Loops over time";
+  if (!all.files.length)
+    return card(title, "Where the puzzles stood after each results file.", nothing("No results file yet."), null, true);
+  const cols = all.files.map((file) => ({
+    label: shortName(file.name),
+    told: `${file.name}: ${STANDINGS.map(([kind, name]) => `${count(file[kind])} ${name.toLowerCase()}`).join(", ")}`,
+    parts: STANDINGS.map(([kind]) => [kind, file[kind]]),
+  }));
+  const rows = all.files.map((file) => [
+    file.name,
+    ...STANDINGS.map(([kind]) => count(file[kind])),
+    count(file.games),
+    count(file.newlyGood),
+  ]);
+  return card(
+    title,
+    "Puzzles by their best game so far, after each results file.",
+    [
+      legend(STANDINGS),
+      columns(title, cols, { top: all.puzzles || 1, resting: "Hover over a bar, or use the arrow keys." }),
+    ],
+    tableOf(["File", ...STANDINGS.map(([, name]) => name), "Games", "Newly good"], rows),
+    true,
+  );
+}
+
+const shortName = (name) => name.replace(/^results_/, "").replace(/\.jsonl$/, "");
+
+function levelsCard(all) {
+  const title = "Solved by difficulty";
+  const known = all.levels.filter((one) => one.level !== null);
+  const sentence = "Share of the puzzles of each difficulty that have a good game.";
+  if (!known.length) return card(title, sentence, nothing("These puzzles do not say how difficult they are."));
+  const name = (level) => (level === null ? "?" : `${level}–${level + 1}`);
+  const cols = all.levels.map((one) => ({
+    label: name(one.level),
+    told: `Difficulty ${one.level === null ? "unknown" : name(one.level)}: ${count(one.solved)} of ${plural(one.puzzles, "puzzle")} (${percent(one.solved, one.puzzles)}); ${count(one.won)} of ${plural(one.games, "game")} won`,
+    parts: [["good", (100 * one.solved) / one.puzzles]],
+  }));
+  const rows = all.levels.map((one) => [
+    name(one.level),
+    count(one.puzzles),
+    count(one.solved),
+    percent(one.solved, one.puzzles),
+    count(one.games),
+    percent(one.won, one.games),
+  ]);
+  const resting = "Difficulty as the source of the puzzles states it.";
+  return card(
+    title,
+    sentence,
+    columns(title, cols, {
+      top: 100,
+      format: (value) => `${Math.round(value)}%`,
+      resting,
+      everyLabel: cols.length < 12,
+    }),
+    tableOf(["Difficulty", "Puzzles", "Solved", "Share", "Games", "Games won"], rows),
+  );
+}
+
+function reasonsCard(all) {
+  const title = all.examples ? "Why games were refused" : "Why games are bad";
+  const reasons = Object.entries(all.reasons);
+  const sentence = "The first reason of each game that is not good.";
+  if (!reasons.length) return card(title, sentence, nothing(all.games ? "Every game is good." : "No games yet."));
+  const bad = all.games - all.good;
+  const told = (why, number) => `${why}: ${plural(number, "game")} (${percent(number, bad)} of the bad ones)`;
+  const rows = reasons.map(([why, number]) => ({
+    label: why,
+    value: number,
+    told: told(why, number),
+    kind: "unsalvageable",
+  }));
+  return card(
+    title,
+    sentence,
+    barsAcross(title, rows.slice(0, 10), `${plural(bad, "game")} of ${count(all.games)}.`),
+    tableOf(
+      ["Reason", "Games", "Share"],
+      reasons.map(([why, number]) => [visible(why), count(number), percent(number, bad)]),
+    ),
+  );
+}
+
+function mistakesCard(all) {
+  const title = "Mistakes per game";
+  if (!all.games) return card(title, "Wrong guesses that cost a life.", nothing("No games yet."));
+  const cols = all.mistakes.map((one) => ({
+    label: String(one.mistakes),
+    told: `${plural(one.mistakes, "mistake")}: ${plural(one.won, "game")} won, ${count(one.other)} lost or unfinished`,
+    parts: [
+      ["good", one.won],
+      ["salvageable", one.other],
+    ],
+  }));
+  return card(
+    title,
+    "Wrong guesses that cost a life, in games won and in others.",
+    [
+      legend([
+        ["good", "Won"],
+        ["salvageable", "Lost or unfinished"],
+      ]),
+      columns(title, cols, { everyLabel: true, resting: "Invalid guesses are no mistakes." }),
+    ],
+    tableOf(
+      ["Mistakes", "Won", "Lost or unfinished"],
+      all.mistakes.map((one) => [String(one.mistakes), count(one.won), count(one.other)]),
+    ),
+  );
+}
+
+const REWARD_STEP = 0.5;
+
+function rewardsCard(all) {
+  const title = "Rewards";
+  const sentence = "What the games scored; perfect play is 5.5 by the rules nyt, 11.25 by puzzgrid.";
+  if (!all.rewards.length) return card(title, sentence, nothing("No games yet."));
+  const bins = new Map();
+  for (const [value, number] of all.rewards) {
+    const bin = Math.floor(value / REWARD_STEP);
+    bins.set(bin, (bins.get(bin) ?? 0) + number);
+  }
+  const first = Math.min(0, ...bins.keys());
+  const last = Math.max(...bins.keys());
+  const rows = [];
+  for (let bin = first; bin <= last; bin += 1) rows.push([bin * REWARD_STEP, bins.get(bin) ?? 0]);
+  const name = (from) => `${decimal(from)} to below ${decimal(from + REWARD_STEP)}`;
+  const cols = rows.map(([from, number]) => ({
+    label: decimal(from),
+    told: `${name(from)}: ${plural(number, "game")}`,
+    parts: [["plain", number]],
+  }));
+  const mean = all.rewards.reduce((sum, [value, number]) => sum + value * number, 0) / all.games;
+  return card(
+    title,
+    sentence,
+    columns(title, cols, { resting: `Mean ${decimal(mean)}.` }),
+    tableOf(
+      ["Reward", "Games"],
+      rows.map(([from, number]) => [name(from), count(number)]),
+    ),
+  );
+}
+
+// Boards of several sizes have several limits: the least and the greatest are marked, and what is beyond all of them.
+function tokensCard(all, title, what, bars, limits, over) {
+  const how = all.counted
+    ? `as a trainer counts them (${all.counted})`
+    : "as the endpoint counted them, before any reduction";
+  if (!bars.length) return card(title, `Tokens of each ${what}.`, nothing("No games yet."));
+  const many = what === "reply" ? "replies" : "games";
+  const name = ([from, to]) => (to === null ? `${count(from)} or more` : `${count(from)} to ${count(to - 1)}`);
+  const greatest = Math.max(...limits);
+  const cols = bars.map(([from, to, number]) => ({
+    label: to === null ? `${brief(from)}+` : brief(from),
+    told: `${name([from, to])} tokens: ${plural(number, what, many)}`,
+    parts: [[from >= greatest ? "salvageable" : "plain", number]],
+  }));
+  const width = (bars[0][1] - bars[0][0]) * bars.length;
+  const marks = [...new Set([Math.min(...limits), greatest])].map((limit) => ({
+    at: limit / width,
+    label: `limit ${count(limit)}`,
+  }));
+  const total = bars.reduce((sum, [, , number]) => sum + number, 0);
+  const which = limits.length > 1 ? "the limit of its board" : `the limit of ${count(greatest)}`;
+  return card(
+    title,
+    `Tokens of each ${what}, ${how}.`,
+    columns(title, cols, {
+      marks: marks.filter(({ at }) => at <= 1),
+      resting: `${count(over)} of ${plural(total, what, many)} (${percent(over, total)}) over ${which}.`,
+    }),
+    tableOf(
+      ["Tokens", many[0].toUpperCase() + many.slice(1)],
+      bars.map((bar) => [name(bar), count(bar[2])]),
+    ),
+  );
+}
+
+function costCard(all) {
+  const priced = all.cost !== null;
+  const title = priced ? "Cost per new good puzzle" : "Tokens per new good puzzle";
+  const spent = (file) => (priced ? file.cost : file.input + file.output);
+  const say = (value) => (priced ? dollars(value) : brief(Math.round(value)));
+  const sentence = `What each file took, over the puzzles whose first good game it holds.${priced ? "" : " Prices (--price-input, --price-output) make it money."}`;
+  if (!all.files.some((file) => spent(file) > 0))
+    return card(title, sentence, nothing("These games do not say what they took."), null, true);
+  const cols = all.files.map((file) => {
+    const each = file.newlyGood ? spent(file) / file.newlyGood : 0;
+    const told = file.newlyGood
+      ? `${say(each)}${priced ? "" : " tokens"} for each of ${count(file.newlyGood)}`
+      : "no new good puzzle";
+    return {
+      label: shortName(file.name),
+      told: `${file.name}: ${told}; ${say(spent(file))} in all`,
+      parts: [["plain", each]],
+    };
+  });
+  const rows = all.files.map((file) => [
+    file.name,
+    count(file.newlyGood),
+    count(file.input),
+    count(file.output),
+    ...(priced ? [dollars(file.cost)] : []),
+    file.newlyGood ? say(spent(file) / file.newlyGood) : "none",
+  ]);
+  return card(
+    title,
+    sentence,
+    columns(title, cols, { format: say, resting: "Later files are about the harder puzzles." }),
+    tableOf(["File", "Newly good", "Tokens in", "Tokens out", ...(priced ? ["Cost"] : []), "Each"], rows),
+    true,
+  );
+}

@@ -1,0 +1,91 @@
+// What the list knows of the games: what they are chosen and sorted by, and how one looks at a glance.
+
+const SHOWS = [
+  ["all", "All", () => true],
+  ["good", "Good", (game) => game.reason === null],
+  ["bad", "Bad", (game) => game.reason !== null],
+  ["chosen", "Chosen", (game) => game.chosen],
+  ["doctored", "Doctored", (game) => game.cut > 0],
+  ["reduced", "Reduced", (game) => game.reduced],
+];
+const byNumber = (field, down) => (a, b) => (down ? b[field] - a[field] : a[field] - b[field]) || a.n - b.n;
+const SORTS = [
+  ["newest", "Newest first", (a, b) => b.n - a.n],
+  ["oldest", "Oldest first", (a, b) => a.n - b.n],
+  ["puzzle", "Puzzle", (a, b) => a.name.localeCompare(b.name, "en", { numeric: true }) || a.n - b.n],
+  ["reward-down", "Highest reward", byNumber("reward", true)],
+  ["reward-up", "Lowest reward", byNumber("reward", false)],
+  ["mistakes", "Most mistakes", byNumber("mistakes", true)],
+  ["turns", "Most turns", (a, b) => b.statuses.length - a.statuses.length || a.n - b.n],
+  ["tokens", "Most tokens", byNumber("tokens", true)],
+  ["difficulty", "Most difficult", (a, b) => (b.puzzle.difficulty ?? -1) - (a.puzzle.difficulty ?? -1) || a.n - b.n],
+];
+const STATUS = {
+  R: ["correct", "right", "✓"],
+  O: ["one_away", "one away", "≈"],
+  W: ["incorrect", "wrong", "✕"],
+  I: ["invalid", "invalid", "!"],
+};
+
+// What the list knows of every game, with what many share put in its place.
+function gamesFrom(index) {
+  const puzzles = index.puzzles.map(([id, title, difficulty, items, groups, source]) => ({
+    id,
+    title,
+    difficulty,
+    items,
+    source,
+    groups: groups.map(([theme, members, terms]) => ({ theme, members, terms })),
+  }));
+  return index.rows.map((row, n) => {
+    const game = Object.fromEntries(index.fields.map((field, at) => [field, row[at]]));
+    for (const flag of ["chosen", "won", "reduced", "simulated"]) game[flag] = game[flag] === 1;
+    game.n = n;
+    game.puzzle = puzzles[game.puzzle];
+    game.name = game.puzzle.title || game.puzzle.id;
+    game.file = index.files[game.file];
+    game.model = index.models[game.model];
+    game.reason = game.reason === null ? null : index.reasons[game.reason];
+    game.ended = index.endings[game.ended];
+    return game;
+  });
+}
+
+function textOf(game) {
+  const { puzzle } = game;
+  puzzle.text ??= [puzzle.id, puzzle.title, ...puzzle.items, ...puzzle.groups.map((group) => group.theme)]
+    .join("\n")
+    .toLowerCase();
+  return `${puzzle.text}\n${game.rollout}\n${game.model}\n${game.file}:${game.line}`.toLowerCase();
+}
+
+function saidIn(line) {
+  return JSON.parse(line)
+    .turns.map((turn) => `${turn.content}\n${turn.beside}\n${turn.feedback}\n${turn.before ?? ""}`)
+    .join("\n")
+    .toLowerCase();
+}
+
+function tagsOf(game) {
+  return [
+    game.reason !== null && el("em", { class: "tag why" }, visible(game.reason)),
+    game.chosen && el("em", { class: "tag chosen", title: "the game that stands for its puzzle" }, "chosen"),
+    game.cut > 0 && el("em", { class: "tag", title: "goes on from a game that was cut" }, "doctored"),
+    game.parent !== null && game.cut === 0 && el("em", { class: "tag" }, "resumed"),
+    game.reduced && el("em", { class: "tag" }, "reduced"),
+    game.ruleset !== "nyt" && el("em", { class: "tag" }, game.ruleset),
+  ];
+}
+
+// A game at a glance: a square for each guess.
+function strip(statuses) {
+  const letters = [...statuses];
+  const told = letters.map((letter) => STATUS[letter][1]).join(", ");
+  const most = 12;
+  return el(
+    "span",
+    { class: "strip", role: "img", "aria-label": `Guesses: ${told}` },
+    letters.slice(0, most).map((letter) => el("i", { class: STATUS[letter][0] }, STATUS[letter][2])),
+    letters.length > most && el("small", {}, `+${letters.length - most}`),
+  );
+}

@@ -1,0 +1,251 @@
+"""The figures of a report: counted over all games as they are read, none of them kept."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any, Literal, get_args
+
+from connections_env.examples import GoodRow, count_row
+from connections_env.game import WON, is_mistake
+from connections_env.prices import Prices
+from connections_env.quality import Facts
+from connections_env.records import Usage
+from connections_env.report_source import Judged, Source
+from connections_env.tokens import Limits, Tokenizer
+
+Standing = Literal["good", "salvageable", "unsalvageable"]
+STANDINGS: tuple[Standing, ...] = get_args(Standing)
+REPLY_STEP, GAME_STEP = 32, 64  # tokens counted as one figure, so that memory does not grow with the games
+MOST_BARS = 32
+TAIL = 0.99  # of the games are left of the last bar of a histogram, which takes in all the rest
+
+
+@dataclass(slots=True)
+class FileCount:
+    """One file of the source, and where the puzzles stand after it."""
+
+    name: str
+    games: int = 0
+    good: int = 0
+    newly_good: int = 0
+    """Puzzles whose first good game lies in this file."""
+    usage: Usage = field(default_factory=Usage)
+    standings: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Level:
+    """Puzzles of one difficulty, and their games."""
+
+    puzzles: set[str] = field(default_factory=set)
+    solved: set[str] = field(default_factory=set)
+    games: int = 0
+    won: int = 0
+
+
+@dataclass(slots=True)
+class Overview:
+    """Sums over games."""
+
+    source: Source
+    limits: Limits
+    tokenizer: Tokenizer | None = None
+    """Counts what a trainer will see; None: the figures of the endpoint are taken."""
+    prices: Prices | None = None
+    games: int = 0
+    good: int = 0
+    won: int = 0
+    simulated: int = 0
+    doctored: int = 0
+    reduced: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    rewards: Counter[float] = field(default_factory=Counter)
+    mistakes_won: Counter[int] = field(default_factory=Counter)
+    mistakes_lost: Counter[int] = field(default_factory=Counter)
+    reply_tokens: Counter[int] = field(default_factory=Counter)
+    game_tokens: Counter[int] = field(default_factory=Counter)
+    replies_over: int = 0
+    games_over: int = 0
+    game_limits: Counter[int] = field(default_factory=Counter)
+    usage: Usage = field(default_factory=Usage)
+    models: Counter[str] = field(default_factory=Counter)
+    levels: dict[int | None, Level] = field(default_factory=dict)
+    standing: dict[str, int] = field(default_factory=dict)
+    """Key of a puzzle -> index of its best standing so far."""
+    chosen: set[str] = field(default_factory=set)
+    """Keys of the puzzles in the dataset."""
+    files: list[FileCount] = field(default_factory=list)
+
+    def take(self, game: Judged) -> None:
+        self._open_files(game.spot.file)
+        row, good = game.row, game.why_bad is None
+        self.games += 1
+        self.good += good
+        self.won += row.complete_reason in WON
+        self.simulated += row.simulated
+        self.doctored += row.turns_cut > 0
+        self.usage += row.usage
+        self.models[row.model] += 1
+        self.rewards[round(row.reward, 2)] += 1
+        if game.why_bad is not None:
+            self.reasons[game.why_bad] += 1
+        if game.chosen:
+            self.chosen.add(game.key)
+        won = row.complete_reason in WON
+        (self.mistakes_won if won else self.mistakes_lost)[mistakes_of(game.facts)] += 1
+        self._take_standing(game)
+        self._take_level(game)
+        self._take_tokens(game)
+
+    def _open_files(self, number: int) -> None:
+        """A count for every file up to this one, those without a game included."""
+        while len(self.files) <= number:
+            self._close_file()
+            self.files.append(FileCount(self.source.paths[len(self.files)].name))
+
+    def _close_file(self) -> None:
+        if self.files:
+            self.files[-1].standings = Counter(STANDINGS[index] for index in self.standing.values())
+
+    def _take_standing(self, game: Judged) -> None:
+        file = self.files[game.spot.file]
+        file.games += 1
+        file.good += game.why_bad is None
+        file.usage += game.row.usage
+        index = 0 if game.why_bad is None else 1 if game.kept else 2
+        before = self.standing.get(game.key)
+        if before is None or index < before:
+            self.standing[game.key] = index
+            file.newly_good += index == 0
+
+    def _take_level(self, game: Judged) -> None:
+        difficulty = game.row.info.difficulty
+        level = self.levels.setdefault(None if difficulty is None else int(difficulty), Level())
+        level.puzzles.add(game.key)
+        level.games += 1
+        level.won += game.row.complete_reason in WON
+        if game.why_bad is None:
+            level.solved.add(game.key)
+
+    def _take_tokens(self, game: Judged) -> None:
+        row = game.row
+        replies, total = row.reply_tokens, sum(row.reply_tokens)
+        if isinstance(row, GoodRow):
+            self.reduced += row.reduced
+            if self.tokenizer is not None:
+                counts = count_row(row, self.tokenizer)
+                replies, total = list(counts.replies), counts.completion
+        limit = self.limits.game_limit(len(row.info.all_words))
+        self.game_limits[limit] += 1
+        self.games_over += total > limit
+        self.game_tokens[total // GAME_STEP * GAME_STEP] += 1
+        for tokens in replies:
+            self.replies_over += tokens > self.limits.reply
+            self.reply_tokens[tokens // REPLY_STEP * REPLY_STEP] += 1
+
+    def finish(self) -> None:
+        self._open_files(len(self.source.files) - 1)
+        self._close_file()
+
+    def figures(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        seen = len(self.standing)
+        puzzles = seen if self.source.puzzles is None else self.source.puzzles
+        return {
+            "puzzles": puzzles,
+            "puzzlesKnown": self.source.puzzles is not None,
+            "missing": puzzles - seen,
+            "goodPuzzles": sum(index == 0 for index in self.standing.values()),
+            "chosen": len(self.chosen),
+            "examples": self.source.examples,
+            **{name: getattr(self, name) for name in ("games", "good", "won", "simulated", "doctored", "reduced")},
+            "leftOut": dict(self.left_out),
+            "models": dict(self.models.most_common()),
+            "usage": self.usage.model_dump(),
+            "cost": self.prices.cost(self.usage) if self.prices else None,
+            "files": [self._file(file, puzzles) for file in self.files],
+            "levels": self._levels(),
+            "reasons": dict(self.reasons.most_common()),
+            "rewards": sorted(self.rewards.items()),
+            "mistakes": [
+                {"mistakes": n, "won": self.mistakes_won[n], "other": self.mistakes_lost[n]}
+                for n in range(max([*self.mistakes_won, *self.mistakes_lost], default=-1) + 1)
+            ],
+            "counted": None if self.tokenizer is None else self.tokenizer.name,
+            "replyTokens": histogram(self.reply_tokens, REPLY_STEP),
+            "gameTokens": histogram(self.game_tokens, GAME_STEP),
+            "replyLimit": self.limits.reply,
+            "gameLimits": sorted(self.game_limits.items()),
+            "repliesOver": self.replies_over,
+            "gamesOver": self.games_over,
+        }
+
+    def _file(self, file: FileCount, puzzles: int) -> dict[str, Any]:
+        known: dict[str, int] = {name: file.standings[name] for name in STANDINGS}
+        return {
+            "name": file.name,
+            "games": file.games,
+            "goodGames": file.good,
+            "newlyGood": file.newly_good,
+            "input": file.usage.input,
+            "output": file.usage.output,
+            "cost": self.prices.cost(file.usage) if self.prices else None,
+            **known,
+            "missing": puzzles - sum(known.values()),
+        }
+
+    def _levels(self) -> list[dict[str, Any]]:
+        named = sorted((level, found) for level, found in self.levels.items() if level is not None)
+        unknown = [(None, self.levels[None])] if None in self.levels else []
+        return [
+            {
+                "level": level,
+                "puzzles": len(found.puzzles),
+                "solved": len(found.solved),
+                "games": found.games,
+                "won": found.won,
+            }
+            for level, found in [*named, *unknown]
+        ]
+
+
+def mistakes_of(facts: Facts) -> int:
+    """Mistakes in a game, by the rules it was played by."""
+    found = mistakes = 0
+    for status in facts.statuses:
+        if status == "correct":
+            found += 1
+        elif status != "invalid":
+            mistakes += is_mistake(facts.ruleset, facts.groups - found)
+    return mistakes
+
+
+def histogram(counts: Mapping[int, int], step: int) -> list[list[int | None]]:
+    """Bars [from, to, count] of one width over figures counted in steps; the last is open (to: None) where one is far.
+
+    At most `MOST_BARS` of them and one more.
+    """
+    if not counts:
+        return []
+    most = _below(sorted(counts.items()), TAIL * sum(counts.values())) + step
+    width = next(width for width in _widths(step) if width * MOST_BARS >= most)
+    last = -(-most // width)
+    bars = [0] * (last + 1)
+    for start, count in counts.items():
+        bars[min(start // width, last)] += count
+    closed: list[list[int | None]] = [[n * width, (n + 1) * width, count] for n, count in enumerate(bars[:last])]
+    return [*closed, [last * width, None, bars[last]]] if bars[last] else closed
+
+
+def _below(ordered: Sequence[tuple[int, int]], share: float) -> int:
+    """The figure up to which this many are."""
+    sums = accumulate(count for _, count in ordered)
+    return next(figure for (figure, _), seen in zip(ordered, sums, strict=True) if seen >= share)
+
+
+def _widths(step: int) -> Iterable[int]:
+    while True:
+        yield step
+        step *= 2

@@ -1,0 +1,490 @@
+"""--report and --view: what the page holds, what it refuses to replace, how it is served."""
+
+import _thread
+import base64
+import hashlib
+import http.client
+import json
+import re
+import threading
+import urllib.request
+
+import pytest
+
+import collate
+import filter_gameplay
+import iterative_generate
+from connections_env import viewing
+from connections_env.parsing import Reply
+from connections_env.records import ResumedFrom
+from connections_env.report_counts import histogram
+from connections_env.report_page import MARKER
+from connections_env.rulesets import PUZZGRID
+from tests import pages
+from tests.rollouts import (
+    board,
+    boards,
+    changed,
+    empty,
+    interrupted,
+    invalid_at,
+    lost,
+    played,
+    puzzle_file,
+    results_file,
+    rollout,
+    script_replies,
+    won,
+)
+
+HOSTILE = (
+    "</script><script>document.title='owned'</script><!-- <img src=x onerror=alert(1)> \x00 \u202egnp.exe\u202c \\u003c"
+)
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def filtered(work, *flags):
+    return filter_gameplay.main([str(work / "results"), "--report", "report.html", *flags])
+
+
+def two_loops(work):
+    """Of five puzzles: one good at once, one in the second file, one that can be resumed, one that cannot, one left."""
+    first, second, third, fourth, fifth = boards(5)
+    folder = work / "results"
+    results_file(
+        folder / "results_1.jsonl",
+        [won(first, rollout_id="a"), lost(second, rollout_id="b"), interrupted(third, rollout_id="c")],
+    )
+    replies = script_replies(second, "RRR")
+    resumed = rollout(second, replies, rollout_id="b2", resumed_from=ResumedFrom(rollout_id="b", turns=1))
+    later = [resumed.model_copy(update={"turns_cut": 4}), invalid_at(fourth, 1, rollout_id="d")]
+    results_file(folder / "results_2.jsonl", later)
+    return puzzle_file(work / "puzzles.jsonl", [first, second, third, fourth, fifth])
+
+
+# What the page holds
+
+
+def test_the_list_holds_every_game_with_its_verdict(work, capsys):
+    two_loops(work)
+    assert filtered(work) == 0
+    assert capsys.readouterr().out.endswith("\n\nReport of 5 games -> report.html\n")
+    rows = pages.listed(work / "report.html")
+    assert [(row["rollout"], row["file"], row["line"], row["reason"], row["chosen"]) for row in rows] == [
+        ("a", "results_1.jsonl", 1, None, 1),
+        ("b", "results_1.jsonl", 2, "game lost", 0),
+        ("c", "results_1.jsonl", 3, "unfinished", 0),
+        ("b2", "results_2.jsonl", 1, None, 1),
+        ("d", "results_2.jsonl", 2, "invalid guess", 0),
+    ]
+    assert [row["statuses"] for row in rows] == ["RRR", "RWWWW", "R", "RRR", "I"]
+    assert [(row["parent"], row["kept"], row["cut"]) for row in rows if row["rollout"] == "b2"] == [("b", 1, 4)]
+
+
+def test_the_overview_says_where_the_puzzles_stood_after_each_file(work):
+    puzzles = two_loops(work)
+    assert filtered(work, "--puzzles", str(puzzles)) == 0
+    figures = pages.overview(work / "report.html")
+    assert [
+        [file[name] for name in ("name", "good", "salvageable", "unsalvageable", "missing", "newlyGood")]
+        for file in figures["files"]
+    ] == [["results_1.jsonl", 1, 2, 0, 2, 1], ["results_2.jsonl", 2, 1, 1, 1, 1]]
+    assert (figures["puzzles"], figures["goodPuzzles"], figures["games"], figures["won"]) == (5, 2, 5, 2)
+    assert figures["reasons"] == {"game lost": 1, "unfinished": 1, "invalid guess": 1}
+    assert figures["mistakes"][0] == {"mistakes": 0, "won": 2, "other": 2}
+    assert figures["mistakes"][4] == {"mistakes": 4, "won": 0, "other": 1}
+
+
+def test_the_figures_are_those_of_the_dry_run(work, capsys):
+    puzzles = two_loops(work)
+    before = sorted(work.rglob("*"))
+    command = ["--dry-run", "--puzzles", str(puzzles), "--results-dir", "results", "--report", "report.html"]
+    assert iterative_generate.main(command) == 0
+    assert sorted(work.rglob("*")) == sorted([*before, work / "report.html"])
+    out = capsys.readouterr().out
+    assert "Loop 1: 2 Good, 2 Bad\n  - Salvageable: 1\n  - Unsalvageable: 1\n  - Missing puzzles: 1\n" in out
+    last = pages.overview(work / "report.html")["files"][-1]
+    assert [last[name] for name in ("good", "salvageable", "unsalvageable", "missing")] == [2, 1, 1, 1]
+
+
+def test_a_game_is_told_turn_by_turn_with_the_board_after_each(work):
+    puzzle = board(1)
+    results_file(work / "results" / "results_1.jsonl", [played(puzzle, "ROWN", rollout_id="a")])
+    assert filtered(work) == 0
+    turns = pages.game(work / "report.html", "a")["turns"]
+    assert [(turn["status"], turn["reason"], turn["mistakes"], turn["found"]) for turn in turns] == [
+        ("correct", None, 0, [0]),
+        ("one_away", None, 1, [0]),
+        ("incorrect", None, 2, [0]),
+        ("invalid", "no_guess", 2, [0]),
+    ]
+    assert turns[0]["words"] == list(puzzle.groups[0].members)
+    assert turns[1]["feedback"].startswith("One away")
+    assert turns[3]["feedback"] == ""
+    assert turns[3]["content"] == "I cannot decide."
+
+
+def test_the_last_group_is_found_with_the_one_before_it(work):
+    results_file(work / "results" / "results_1.jsonl", [won(board(1), rollout_id="a")])
+    assert filtered(work) == 0
+    assert [turn["found"] for turn in pages.game(work / "report.html", "a")["turns"]] == [[0], [0, 1], [0, 1, 2, 3]]
+
+
+def test_themes_are_a_turn_of_their_own(work):
+    puzzle = board(1)
+    replies = [*script_replies(puzzle, "RRR", PUZZGRID), Reply('<themes>["zone0", "no"]</themes>', "hm, these", "stop")]
+    results_file(work / "results" / "results_1.jsonl", [rollout(puzzle, replies, ruleset=PUZZGRID, rollout_id="a")])
+    assert filtered(work, "--ruleset", "puzzgrid") == 0
+    told = pages.game(work / "report.html", "a")
+    assert told["turns"][3]["status"] == "themes"
+    assert told["themes"] == {"named": ["zone0", "no"], "right": [True, False, False, False]}
+
+
+def test_rows_that_do_not_count_are_counted_with_their_reason(work):
+    lines = [won(board(1)), empty(board(2)), "nul", played(board(3), "RRR", ruleset=PUZZGRID)]
+    path = results_file(work / "results" / "results_1.jsonl", lines)
+    path.write_bytes(path.read_bytes() + b'{"torn')
+    assert filtered(work) == 0
+    figures = pages.overview(work / "report.html")
+    assert figures["games"] == 1
+    assert figures["leftOut"] == {"empty": 1, "unreadable": 1, "other ruleset": 1, "torn last line": 1}
+
+
+def test_a_row_that_its_replay_does_not_bear_out_says_so(work):
+    results_file(work / "results" / "results_1.jsonl", [changed(won(board(1), rollout_id="a"), reward=9.0)])
+    assert filtered(work) == 1
+    note = pages.game(work / "report.html", "a")["note"]
+    assert note == "replayed here, this row does not hold: its reward is 5.5, recorded as 9"
+
+
+def test_games_of_other_tools_are_shown_as_well(work):
+    puzzle = board(1)
+    said = [f"<guess>{', '.join(group.members)}</guess>" for group in puzzle.groups[:3]]
+    groups = [{"name": group.theme, "words": list(group.members)} for group in puzzle.groups]
+    row = {
+        "prompt": [{"role": "user", "content": "play"}],
+        "completion": [{"role": "assistant", "content": text} for text in said],
+        "info": {"game_id": 77, "shuffled_words": list(puzzle.items), "groups": groups},
+    }
+    results_file(work / "results" / "results.jsonl", [row])
+    (work / "results" / "metadata.json").write_text('{"model": "theirs"}')
+    assert filtered(work) == 0
+    (listed,) = pages.listed(work / "report.html")
+    assert (listed["puzzle"], listed["statuses"], listed["model"]) == ("77", "RRR", "theirs")
+    assert pages.overview(work / "report.html")["models"] == {"theirs": 1}
+
+
+def test_a_row_without_a_board_is_listed_and_has_no_turns(work):
+    history = [{"words": [], "status": "correct", "category_idx": 0}]
+    row = {"puzzle_id": "p1", "completion": [], "guess_history": history, "complete_reason": "max_turns_reached"}
+    results_file(work / "results" / "results_1.jsonl", [row, won(board(1))])
+    assert filtered(work) == 0
+    listed = pages.listed(work / "report.html")[0]
+    assert (listed["puzzle"], listed["statuses"]) == ("p1", "R")
+    told = pages.game(work / "report.html", listed["rollout"])
+    assert told["turns"] == []
+    assert told["note"] == "this row names no board that can be played, so its game is shown as recorded"
+
+
+def test_tokens_become_money_where_prices_are_given(work):
+    usage = {"input": 1000, "output": 2000, "cached": 500, "reasoning": 0, "requests": 3}
+    rows = [changed(won(board(1)), usage=usage), changed(lost(board(2)), usage=usage)]
+    results_file(work / "results" / "results_1.jsonl", rows)
+    assert filtered(work) == 0
+    assert pages.overview(work / "report.html")["cost"] is None
+    assert filtered(work, "--price-input", "1", "--price-cached", "0.2", "--price-output", "10") == 0
+    figures = pages.overview(work / "report.html")
+    assert figures["cost"] == pytest.approx(2 * (500 * 1 + 500 * 0.2 + 2000 * 10) / 1e6)
+    assert figures["files"][0]["cost"] == figures["cost"]
+
+
+def test_solved_puzzles_are_counted_by_their_difficulty(work):
+    rows = []
+    for number, difficulty, game in ((1, 1.2, won), (2, 1.9, lost), (3, 3.0, won), (4, None, won)):
+        row = changed(game(board(number)))
+        row["info"]["difficulty"] = difficulty
+        rows.append(row)
+    results_file(work / "results" / "results_1.jsonl", rows)
+    assert filtered(work) == 0
+    levels = pages.overview(work / "report.html")["levels"]
+    assert [(one["level"], one["puzzles"], one["solved"], one["won"]) for one in levels] == [
+        (1, 2, 1, 1),
+        (3, 1, 1, 1),
+        (None, 1, 1, 1),
+    ]
+
+
+def test_tokens_are_counted_against_the_limit_of_each_board(work):
+    large = board(2, groups=5, size=5)
+    rows = [won(board(1), tokens=1000), played(large, "RRRR", tokens=700)]
+    results_file(work / "results" / "results_1.jsonl", rows)
+    command = ["--dry-run", "--puzzles", str(puzzle_file(work / "p.jsonl", [board(1), large]))]
+    command += ["--results-dir", "results", "--report", "report.html", "--max-reply-tokens", "900"]
+    assert iterative_generate.main(command) == 0
+    figures = pages.overview(work / "report.html")
+    assert (figures["repliesOver"], figures["gamesOver"]) == (3, 1)  # 3 x 1,000 is over 2,048; 4 x 700 is under 3,072
+    assert figures["gameLimits"] == [[2048, 1], [3072, 1]]
+    assert sum(bar[2] for bar in figures["replyTokens"]) == 7
+
+
+def test_bars_of_a_histogram_are_of_one_width_and_the_last_takes_what_is_far():
+    assert histogram({}, 32) == []
+    assert histogram({0: 2, 64: 1}, 32) == [[0, 32, 2], [32, 64, 0], [64, 96, 1]]
+    bars = histogram({32 * n: 10 for n in range(40)} | {10**6: 1}, 32)
+    assert bars[0] == [0, 64, 20]
+    assert bars[-1][1:] == [None, 1]
+    assert sum(bar[2] for bar in bars) == 401
+
+
+# How many
+
+
+def test_of_too_many_games_the_chosen_and_the_newest_bad_ones_are_shown_and_all_are_counted(work, capsys):
+    rows = [lost(board(number), rollout_id=f"lost-{number}") for number in range(6)]
+    rows.insert(2, won(board(7), rollout_id="won"))
+    rows.append(won(board(7), rollout_id="won again, later in the order", end="interrupted"))
+    results_file(work / "results" / "results_1.jsonl", rows)
+    assert filtered(work, "--report-games", "3") == 0
+    said = "Report of 3 games (5 more are counted, not shown; --report-games takes more) -> report.html\n"
+    assert capsys.readouterr().out.endswith(said)
+    assert [row["rollout"] for row in pages.listed(work / "report.html")] == ["won", "lost-4", "lost-5"]
+    figures = pages.overview(work / "report.html")
+    assert (figures["games"], figures["about"]["games"], figures["about"]["left_out"]) == (8, 3, 5)
+
+
+def test_games_fill_as_many_blocks_as_they_need(work):
+    rows = [rollout(one, [Reply("x" * 60_000, "y" * 60_000, "stop", 9)], rollout_id=one.puzzle_id) for one in boards(5)]
+    results_file(work / "results" / "results_1.jsonl", rows)
+    assert filtered(work) == 0
+    assert [(row["block"], row["place"]) for row in pages.listed(work / "report.html")] == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+        (2, 0),
+    ]
+    assert pages.game(work / "report.html", "made-4")["turns"][0]["content"] == "x" * 60_000
+
+
+# The steps
+
+
+def test_a_report_of_the_dataset_says_what_was_refused_and_shows_what_was_reduced(work):
+    args = ["--offline", "--loop", "1", "-n", "8", "--results-dir", "results", "--export", "out/sft_examples.jsonl"]
+    assert iterative_generate.main([*args, "--report", "all.html"]) == 0
+    reduced = [row["rollout"] for row in pages.listed(work / "all.html") if row["reduced"]]
+    assert reduced
+    turn = next(turn for turn in pages.game(work / "all.html", reduced[0])["turns"] if "before" in turn)
+    assert len(turn["reasoning"]) < len(turn["before"])
+
+    stream = work / "out" / "good_examples_reduced.jsonl"
+    lines = stream.read_text(encoding="utf-8").splitlines()
+    refused = json.loads(lines[0]) | {"spares": [], "reward": 1.0}
+    stream.write_text("\n".join([json.dumps(refused), *lines[1:]]) + "\n", encoding="utf-8")
+    assert collate.main(["--output-dir", "out", "--report", "dataset.html"]) == 0
+    rows = pages.listed(work / "dataset.html")
+    assert [row["chosen"] for row in rows] == [0, *[1] * (len(lines) - 1)]
+    assert rows[0]["reason"] is not None
+    figures = pages.overview(work / "dataset.html")
+    assert figures["counted"] == "qwen3"
+    assert (figures["chosen"], figures["reasons"]) == (len(lines) - 1, {rows[0]["reason"]: 1})
+    before = next(turn for turn in pages.game(work / "dataset.html", reduced[-1])["turns"] if "before" in turn)
+    assert before["tokens"] < before["beforeTokens"]
+
+
+def test_a_game_that_took_the_place_of_a_refused_one_is_in_the_report(work):
+    puzzle = board(1)
+    rows = [won(puzzle, rollout_id="first"), played(puzzle, "ORRR", rollout_id="spare")]
+    results_file(work / "results" / "results_1.jsonl", rows)
+    assert filter_gameplay.main(["results"]) == 0
+    good = work / "good_examples.jsonl"
+    row = json.loads(good.read_text(encoding="utf-8")) | {"reward": 1.0}
+    good.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert collate.main(["good_examples.jsonl", "--no-default-exclude", "--report", "report.html"]) == 0
+    listed = pages.listed(work / "report.html")
+    assert [(row["rollout"], row["file"], row["chosen"]) for row in listed] == [
+        ("first", "good_examples.jsonl", 0),
+        ("spare", "results_1.jsonl", 1),
+    ]
+
+
+def test_without_a_game_there_is_a_report_all_the_same(work):
+    puzzles = puzzle_file(work / "puzzles.jsonl", boards(2))
+    command = ["--dry-run", "--puzzles", str(puzzles), "--results-dir", "none", "--report", "report.html"]
+    assert iterative_generate.main(command) == 0
+    figures = pages.overview(work / "report.html")
+    assert (figures["puzzles"], figures["missing"], figures["files"]) == (2, 2, [])
+    assert pages.listed(work / "report.html") == []
+
+
+# What it refuses
+
+
+@pytest.mark.parametrize("script", [filter_gameplay, collate, iterative_generate])
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        (
+            ["--report", "taken.html"],
+            "--report taken.html: there is a file that is no report; move it or choose another name",
+        ),
+        (["--report", "folder.html"], "--report folder.html is a folder; name a file in it"),
+        (["--report", "notes.txt"], "--report notes.txt: a report is a page; give it a name that ends in .html"),
+        (["--port", "80"], "--port is where --view serves; give --view too"),
+        (["--report-games", "9"], "--report-games is about the page; give --report FILE.html or --view too"),
+        (["--view", "--port", "70000"], "--port 70000 is no port; give one up to 65535"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_any_work(work, capsys, script, flags, error):
+    (work / "taken.html").write_text("<h1>mine</h1>")
+    (work / "folder.html").mkdir()
+    assert script.main(flags) == 2
+    assert capsys.readouterr().err == f"error: {error}\n"
+    assert (work / "taken.html").read_text() == "<h1>mine</h1>"
+    assert sorted(path.name for path in work.iterdir()) == ["folder.html", "taken.html"]
+
+
+def test_a_report_does_not_take_the_place_of_the_dataset(work, capsys):
+    assert iterative_generate.main(["--offline", "--export", "a.html", "--report", "a.html"]) == 2
+    assert capsys.readouterr().err == "error: --report a.html is also where the dataset goes; choose another name\n"
+
+
+def test_an_older_report_is_replaced(work):
+    two_loops(work)
+    assert filtered(work, "--report-games", "1") == 0
+    assert filtered(work) == 0
+    assert len(pages.listed(work / "report.html")) == 5
+    assert [path.name for path in work.glob(".*")] == []
+
+
+# What a browser makes of it
+
+
+def test_no_text_of_a_game_becomes_part_of_the_page(work):
+    puzzle = board(1)
+    harmless, hostile = work / "harmless", work / "results"
+    replies = script_replies(puzzle, "RRR")
+    results_file(harmless / "results_1.jsonl", [rollout(puzzle, replies, rollout_id="a")])
+    evil = [reply._replace(content=f"{HOSTILE}{reply.content}", reasoning=HOSTILE) for reply in replies]
+    row = changed(rollout(puzzle, evil, rollout_id=HOSTILE), model=HOSTILE)
+    row["info"] |= {"title": HOSTILE, "puzzle_id": HOSTILE}
+    line = json.dumps(row).replace("gnp.exe", r"\ud800")
+    results_file(hostile / "results_1.jsonl", [line])
+    assert filter_gameplay.main(["harmless", "--report", "harmless.html"]) == 0
+    filtered(work)
+    page = (work / "report.html").read_text(encoding="utf-8")
+    assert pages.Elements(page).tags == pages.Elements((work / "harmless.html").read_text(encoding="utf-8")).tags
+    assert "owned" not in page
+    assert page.isascii() or not re.search("[\u202a-\u202e\ud800-\udfff\x00]", page)
+    (listed,) = pages.listed(work / "report.html")
+    assert "document.title='owned'" in pages.game(work / "report.html", listed["rollout"])["turns"][0]["content"]
+
+
+def test_the_policy_lets_only_the_own_script_and_style_run(work):
+    two_loops(work)
+    assert filtered(work) == 0
+    page = pages.Elements((work / "report.html").read_text(encoding="utf-8"))
+    policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    for kind, text in (("style", page.inside[0]), ("script", page.inside[-1])):
+        assert text[0] == kind
+        digest = base64.b64encode(hashlib.sha256(text[1].encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    data = [attrs for tag, attrs in page.tags if tag == "script" and attrs]
+    assert {attrs["type"] for attrs in data} == {"text/plain"}
+
+
+def test_the_page_asks_for_nothing_else(work):
+    two_loops(work)
+    assert filtered(work) == 0
+    page = (work / "report.html").read_text(encoding="utf-8")
+    assert MARKER in page[:4096]
+    wanted = [attrs.get("src") or attrs.get("href") for _, attrs in pages.Elements(page).tags]
+    assert all(re.match(r"#|data:", address) for address in wanted if address)
+    assert not re.search(r"fetch\(|XMLHttpRequest|import\(|innerHTML|@import|url\(", page)
+
+
+# Viewing
+
+
+@pytest.fixture
+def served(work):
+    (work / "report.html").write_text("a page")
+    with viewing.server_of(work / "report.html", 18800) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+
+
+def asked(server, path="/", host=None, method="GET"):
+    connection = http.client.HTTPConnection(*server.server_address, timeout=10)
+    connection.request(method, path, headers={"Host": host or f"127.0.0.1:{server.server_address[1]}"})
+    answer = connection.getresponse()
+    return answer.status, answer.read(), answer.headers
+
+
+def test_the_page_is_served_on_loopback_alone(served):
+    assert served.server_address[0] == "127.0.0.1"
+    status, body, headers = asked(served)
+    assert (status, body, headers["Content-Length"]) == (200, b"a page", "6")
+    assert headers["Cache-Control"] == "no-store"
+    assert asked(served, method="HEAD")[:2] == (200, b"")
+    assert asked(served, "/?x=1", host="localhost")[0] == 200
+
+
+def test_no_other_file_and_no_other_name_is_answered_for(served):
+    assert asked(served, "/etc/passwd")[0] == 404
+    assert asked(served, "/../results_1.jsonl")[0] == 404
+    assert asked(served, host="evil.example")[0] == 403
+
+
+def test_the_next_port_is_taken_where_one_is_in_use(served, work):
+    port = served.server_address[1]
+    with viewing.server_of(work / "report.html", port) as second:
+        assert second.server_address[1] > port
+
+
+def test_view_serves_the_report_until_interrupted(work, capsys, monkeypatch):
+    two_loops(work)
+    before, got = sorted(work.rglob("*")), []
+
+    def look(url):
+        def fetch():
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                got.append((answer.status, answer.read().decode()))
+            _thread.interrupt_main()
+
+        threading.Thread(target=fetch, daemon=True).start()
+
+    monkeypatch.setattr(viewing, "open_browser", look)
+    assert (
+        iterative_generate.main(["--dry-run", "--puzzles", "puzzles.jsonl", "--results-dir", "results", "--view"]) == 0
+    )
+    said = capsys.readouterr()
+    assert re.search(r"\nReport of 5 games\nViewing at http://127\.0\.0\.1:\d+/ \(Ctrl-C ends it\)\n$", said.out)
+    assert said.err == "viewing ended\n"
+    assert got[0][0] == 200
+    assert MARKER in got[0][1]
+    assert sorted(work.rglob("*")) == before
+
+
+def test_no_browser_is_opened_where_there_are_no_windows(monkeypatch):
+    import webbrowser
+
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    viewing.open_browser("http://127.0.0.1:1/")
+    assert opened == []
+    monkeypatch.setenv("DISPLAY", ":0")
+    viewing.open_browser("http://127.0.0.1:1/")
+    assert opened == ["http://127.0.0.1:1/"]
