@@ -270,7 +270,12 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
         goal = Plan(limits, tokenizer, Ledger(work, offline=args.offline))
         # The endpoint of the games, so that one budget bounds the whole command.
         reduced = await reduce_tokens.run(
-            streams, work, goal, lambda: nullcontext(endpoint.get()), verbose=args.verbose
+            streams,
+            work,
+            goal,
+            lambda: nullcontext(endpoint.get()),
+            progress_every=args.progress_every,
+            verbose=args.verbose,
         )
     print(reduce_tokens.summary(reduced, time.monotonic() - began), end="\n\n")
     if reduced.left:
@@ -330,7 +335,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--export", type=Path, metavar="FILE", help="go on through filter, reduction and collation, to this file"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be read")
-    add_flags(parser, "puzzles", "results", "salvage", "play", "endpoint", "budget", "offline", "tokens")
+    add_flags(parser, "puzzles", "results", "salvage", "play", "endpoint", "budget", "progress", "offline", "tokens")
     args = parser.parse_args(argv)
     if args.export and args.dry_run:
         parser.error("--dry-run writes nothing, so it cannot --export")

@@ -221,6 +221,17 @@ TABLE: dict[str, dict[str, Flag]] = {
             {"type": at_least(1), "metavar": "N", "help": "stop when so many tokens went in and out"},
         ),
     },
+    "progress": {
+        "progress_every": (
+            ("--progress-every",),
+            {
+                "type": at_least(0, float),
+                "default": 30.0,
+                "metavar": "SECONDS",
+                "help": "between two lines of progress where stderr is no terminal (30); 0: no progress, there either",
+            },
+        ),
+    },
     "offline": {
         "offline": (("--offline",), _yes | {"help": "no key, no network: bundled puzzles, a simulated player"}),
         "player_strength": (

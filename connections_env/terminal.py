@@ -29,6 +29,12 @@ def say(line: str) -> None:
 class Listener:
     """Standard error that may be gone: a terminal closed or a pipe cut must not end a run that is paid for."""
 
+    # All are one stream: tqdm looks for bars on the stream it writes to, and takes them away meanwhile.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Listener)
+
+    __hash__ = object.__hash__
+
     def write(self, text: str) -> None:
         with suppress(OSError, ValueError):  # the second where Python has closed it
             sys.stderr.write(text)
