@@ -74,11 +74,11 @@ def rollout_of(data: bytes) -> Rollout:
 def rollout_at(path: Path, offset: int) -> Rollout:
     """The rollout on the line that starts at a byte. Raises `BadRow`, `FutureRow`, OSError."""
     rollout = rollout_of(line_at(path, offset))
-    return rollout if rollout.model else rollout.model_copy(update={"model": _model_beside(path)})
+    return rollout if rollout.model else rollout.model_copy(update={"model": model_beside(path)})
 
 
 @lru_cache
-def _model_beside(results: Path) -> str:
+def model_beside(results: Path) -> str:
     """The model that verifiers names in the `metadata.json` beside its results, or nothing."""
     with suppress(OSError, ValueError, RecursionError, AttributeError):
         return word(json.loads((results.parent / "metadata.json").read_text(encoding="utf-8")).get("model"))

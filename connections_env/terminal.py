@@ -7,11 +7,23 @@ from typing import Any
 
 NAMED_PROBLEMS = 20  # problems named one by one unless --verbose asks for all
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_LINE_ENDS = re.compile(r"\r\n|[\n\u2028\u2029]")
+TAB = "    "
 
 
 def printable(text: str) -> str:
     """One line without what could steer a terminal: what files and endpoints say is data."""
     return " ".join(_CONTROL_CHARACTERS.sub(" ", text).split())
+
+
+def visible(text: str) -> str:
+    """One line of a text, with what could steer a terminal written out: an escape as \\x1b."""
+    return _CONTROL_CHARACTERS.sub(lambda found: ascii(found[0])[1:-1], text.replace("\t", TAB))
+
+
+def visible_lines(text: str) -> list[str]:
+    """The lines of a text, each as `visible` gives it."""
+    return [visible(line) for line in _LINE_ENDS.split(text)]
 
 
 def notify(line: str) -> None:

@@ -1,0 +1,304 @@
+"""A game laid out for people: what it is worth, its board, and turn by turn what was thought, guessed and answered."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from connections_env.entries import Entry, reply_of
+from connections_env.examples import GoodRow, JobRow
+from connections_env.game import WON, GameState, Turn, themes_right
+from connections_env.paint import Paint, cells, flowed, group_style, padded, wrapped
+from connections_env.parsing import Asked, Reply, reasoning_of
+from connections_env.play import Disagrees, estimated_tokens, replay_replies, replay_rollout
+from connections_env.puzzles import Puzzle
+from connections_env.quality import facts_of
+from connections_env.records import Rollout
+from connections_env.terminal import visible, visible_lines
+from connections_env.tiles import INDENT, Tile, laid_out
+from connections_env.truncation import kept_turns
+
+_STYLES = {"correct": "good", "one_away": "close", "incorrect": "bad", "invalid": "broken", "auto": "faint"}
+_LABEL = 9  # columns of the names of figures
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a game is shown."""
+
+    width: int
+    paint: Paint
+    reasoning: bool = True
+    """False: its length alone."""
+
+
+def game_lines(entry: Entry, look: Look) -> Iterator[str]:
+    """A game, line by line."""
+    yield from _head(entry, look)
+    rollout, puzzle = entry.rollout, entry.rollout.puzzle if entry.rollout else None
+    if rollout is None:
+        yield from _conversation(entry, look)
+    elif puzzle is None:
+        statuses = ", ".join(guess.status.replace("_", " ") for guess in rollout.guess_history)
+        yield from ["", *wrapped(f"no board is named; its guesses were: {statuses or 'none'}", look.width)]
+    else:
+        yield from _board(puzzle, look)
+        yield from _turns(rollout, puzzle, look)
+
+
+def raw_lines(entry: Entry) -> Iterator[str]:
+    """The messages of a line as they are, neither wrapped nor read."""
+    yield f"{entry.place} {visible(entry.puzzle_id)} {visible(entry.rollout_id)}".rstrip()
+    for message in entry.messages:
+        for name, text in message.items():
+            if name != "role":
+                yield from ["", f"[{visible(message['role'])}: {name}]", *visible_lines(text)]
+
+
+def list_line(nth: int, entry: Entry, paint: Paint) -> str:
+    """A game on one line: its number, place, puzzle, verdict, turns and reward."""
+    rollout = entry.rollout
+    turns = f"{entry.turns} {'turn' if entry.turns == 1 else 'turns'}"
+    reward = f"reward {rollout.reward:g}" if rollout else ""
+    verdict = padded(entry.verdict, 22)
+    style = "good" if entry.why_bad is None else "bad"
+    columns = [f"{nth:>5}", padded(visible(entry.place), 22), padded(visible(entry.puzzle_id), 20)]
+    return "  ".join([*columns, paint(style, verdict), padded(turns, 8), reward]).rstrip()
+
+
+# The head
+
+
+def _head(entry: Entry, look: Look) -> Iterator[str]:
+    rollout = entry.rollout
+    title = visible(rollout.info.title) if rollout else ""
+    name = visible(entry.puzzle_id) or "no puzzle id"
+    first, *more = wrapped(f"{name}  {title}".rstrip(), look.width)
+    yield look.paint("bold", first)
+    yield from more
+    yield from _figure("verdict", [_verdict(entry)], look, "good" if entry.why_bad is None else "bad")
+    if rollout:
+        yield from _figure("outcome", _outcome(rollout), look)
+        yield from _figure("tokens", _tokens(rollout), look)
+    yield from _figure("from", _origin(entry), look, "faint")
+    for note in [*entry.notes, *_disagreement(rollout)]:
+        yield from _figure("note", [visible(note)], look, "close")
+
+
+def _figure(name: str, fields: Sequence[str], look: Look, style: str = "") -> Iterator[str]:
+    """A name and what it is, in a column of its own."""
+    words = [word for field in fields if field for word in (field + ",").split(" ")]
+    if not words:
+        return
+    words[-1] = words[-1].removesuffix(",")
+    lines = wrapped(" ".join(words), look.width, " " * _LABEL)
+    for nth, line in enumerate(lines):
+        yield look.paint("faint", padded("" if nth else name, _LABEL)) + look.paint(style, line[_LABEL:])
+
+
+def _verdict(entry: Entry) -> str:
+    rollout = entry.rollout
+    if rollout is None or entry.why_bad is None or not rollout.reply_unfit or entry.rejected:
+        return entry.verdict
+    if isinstance(rollout, JobRow):
+        return f"{entry.verdict}; cut {rollout.truncate.replace('-', ' ')}"
+    facts = facts_of(rollout)
+    kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason)
+    keeps = f"a cut would keep {kept} of {len(facts.statuses)} turns" if kept else "a cut would keep nothing"
+    return f"{entry.verdict}; {keeps}"
+
+
+def _outcome(rollout: Rollout) -> list[str]:
+    reason = rollout.complete_reason
+    ended = "won" if reason in WON else "lost" if reason == "max_mistakes" else visible(reason).replace("_", " ")
+    guesses = [guess.status for guess in rollout.guess_history if guess.status != "auto"]
+    wrong = sum(status in ("one_away", "incorrect") for status in guesses)
+    themes = rollout.themes
+    return [
+        f"{ended} after {_count(len(guesses), 'guess', 'guesses')}",
+        f"{wrong} wrong" if wrong else "",
+        f"{guesses.count('invalid')} invalid" if "invalid" in guesses else "",
+        f"{sum(themes.right)} of {len(themes.right)} themes right" if themes else "",
+        f"reward {rollout.reward:g}",
+    ]
+
+
+def _tokens(rollout: Rollout) -> list[str]:
+    """Of the replies, and what the game was charged for."""
+    used, replies = rollout.usage, rollout.reply_tokens
+    seconds = rollout.timing.get("seconds")
+    fields = [f"{sum(replies):,} in {_count(len(replies), 'reply', 'replies')}"]
+    if used.requests or used.output:
+        fields += [
+            f"paid {used.input:,} in ({used.cached:,} cached)",
+            f"{used.output:,} out ({used.reasoning:,} reasoning)",
+            _count(used.requests, "request", "requests"),
+        ]
+    if isinstance(seconds, int | float):
+        fields.append(f"{seconds:,.1f} s")
+    if isinstance(rollout, GoodRow) and rollout.reduced:
+        before = f"from {rollout.tokens_before:,} as rendered " if rollout.tokens_before else ""
+        fields.append(f"reduced {before}by {visible(rollout.reducer_model or 'nobody')} (--before shows the original)")
+    return fields
+
+
+def _origin(entry: Entry) -> list[str]:
+    rollout = entry.rollout
+    fields = [visible(entry.place), f"rollout {visible(entry.rollout_id)}" if entry.rollout_id else ""]
+    if rollout:
+        model = visible(rollout.model)
+        if rollout.simulated and model != "simulated":
+            model = f"{model} (simulated)".strip()
+        fields += [model, rollout.info.ruleset, visible(rollout.info.source), visible(rollout.info.split)]
+    return fields
+
+
+def _disagreement(rollout: Rollout | None) -> list[str]:
+    """Where a row is not what its replies make of its board."""
+    if rollout and rollout.info.all_words:
+        try:
+            replay_rollout(rollout)
+        except Disagrees as error:
+            return [f"replayed: {error}"]
+    return []
+
+
+# The board and the turns
+
+
+def _board(puzzle: Puzzle, look: Look) -> Iterator[str]:
+    """The board as it was shown, in the colours of the answer key below it."""
+    tiles = [Tile(visible(item), group_style(puzzle.group_of.get(item))) for item in puzzle.items]
+    yield ""
+    yield from laid_out(tiles, puzzle.group_size, look.width, look.paint)
+    yield ""
+    for index, group in enumerate(puzzle.groups):
+        text = visible(f"{group.theme}: {' | '.join(group.members)}")
+        letter = look.paint(group_style(index), f" {_letter(index)} ")
+        first, *more = wrapped(text, look.width, INDENT + "    ")
+        yield f"{INDENT}{letter} {first.strip()}"
+        yield from more
+
+
+def _letter(index: int) -> str:
+    return chr(ord("A") + index) if index < 26 else str(index + 1)
+
+
+def _turns(rollout: Rollout, puzzle: Puzzle, look: Look) -> Iterator[str]:
+    replies = rollout.replies
+    states = replay_replies(puzzle, rollout.ruleset, replies)
+    told = _feedback(rollout)
+    for nth, reply in enumerate(replies):
+        if rollout.resumed_from and rollout.resumed_from.turns == nth:
+            yield from _cut(rollout, look)
+        unfit, tokens = rollout.reply_unfit[nth], rollout.reply_tokens[nth]
+        why = f"unfit: {unfit.replace('_', ' ')}" if unfit and unfit not in ("no_guess", "several_guesses") else ""
+        yield from _rule(f"Turn {nth + 1}", f"{tokens:,} tokens", why, look)
+        if nth + 1 >= len(states):
+            yield from _thoughts(reply, "guess", look)
+            yield look.paint("broken", f"{INDENT}the game was over before this reply")
+            continue
+        before, after = states[nth], states[nth + 1]
+        yield from _thoughts(reply, "themes" if before.asks_themes else "guess", look)
+        yield from _named_themes(after, look) if before.asks_themes else _guess(after.player_turns[-1], after, look)
+        if nth < len(told) and told[nth]:
+            for line in wrapped(f"> {told[nth]}", look.width, INDENT):
+                yield look.paint("faint", line)
+        if after.turns[len(before.turns) + 1 :]:
+            yield from ["", *_guess(after.turns[-1], after, look)]
+    if isinstance(rollout, JobRow):
+        cut = _count(rollout.turns_cut, "reply was", "replies were")
+        why = f" ({rollout.cut_why})" if rollout.cut_why else ""
+        yield from _rule("to be resumed here", f"{cut} cut off{visible(why)}", "", look)
+
+
+def _cut(rollout: Rollout, look: Look) -> Iterator[str]:
+    """Where a resumed game goes on from an earlier one."""
+    parent = rollout.resumed_from.rollout_id if rollout.resumed_from else None
+    cut = f"{_count(rollout.turns_cut, 'reply', 'replies')} cut off" if rollout.turns_cut else "nothing cut off"
+    if rollout.turns_cut and not parent:
+        cut = "replies cut off"  # how many, other tools and datasets do not say
+    yield from _rule("resumed here", f"from {visible(parent) if parent else 'an earlier game'}", cut, look)
+
+
+def _rule(head: str, detail: str, warning: str, look: Look) -> Iterator[str]:
+    text = ", ".join(filter(None, (head, detail, warning)))
+    if cells(text) + 6 > look.width:
+        yield from ["", *(look.paint("bold", line) for line in wrapped(text, look.width))]
+        return
+    dashes = "-" * (look.width - cells(text) - 4)
+    rest = look.paint("faint", f", {detail}") + (look.paint("bad", f", {warning}") if warning else "")
+    yield from ["", f"{look.paint('faint', '--')} {look.paint('bold', head)}{rest} {look.paint('faint', dashes)}"]
+
+
+def _thoughts(reply: Reply, asked: Asked, look: Look) -> Iterator[str]:
+    text = reasoning_of(reply, asked)
+    if not text:
+        yield look.paint("bad", f"{INDENT}(no reasoning)")
+    elif not look.reasoning:
+        size = f"{len(text):,} characters, about {estimated_tokens(text):,} tokens"
+        yield look.paint("faint", f"{INDENT}(reasoning: {size})")
+    else:
+        for line in visible_lines(text):
+            yield from wrapped(line.rstrip(), look.width, INDENT)
+    yield ""
+
+
+def _guess(turn: Turn, state: GameState, look: Look) -> Iterator[str]:
+    """The tiles of a guess, each the colour of the group it is truly of; the verdict; where the game stands."""
+    puzzle, ruleset = state.puzzle, state.ruleset
+    groups = [puzzle.group_of.get(item) for item in turn.words]
+    tiles = [Tile(visible(item), group_style(group)) for item, group in zip(turn.words, groups, strict=True)]
+    yield from laid_out(tiles, puzzle.group_size, look.width, look.paint)
+    status = "completed by the game" if turn.status == "auto" else turn.status.replace("_", " ")
+    if turn.reason:
+        status += f": {turn.reason.replace('_', ' ')}"
+    counts = ruleset.mistakes_count_from is None or len(puzzle.groups) - len(state.found) <= ruleset.mistakes_count_from
+    left = ruleset.mistakes_allowed - state.mistakes
+    fields = [
+        status,
+        " ".join("?" if group is None else _letter(group) for group in groups),
+        f"found {len(state.found)} of {len(puzzle.groups)}",
+        f"{_count(left, 'mistake', 'mistakes')} left" if counts else "mistakes do not count yet",
+    ]
+    for nth, line in enumerate(flowed(fields, look.width, INDENT)):
+        text = line.strip()
+        painted = look.paint(_STYLES[turn.status], status) + text.removeprefix(status) if not nth else text
+        yield INDENT + painted
+
+
+def _named_themes(state: GameState, look: Look) -> Iterator[str]:
+    """What the player named each found group, and what its theme is."""
+    said = state.themes or ()
+    for nth, (index, right) in enumerate(zip(state.found, themes_right(state), strict=True)):
+        named = visible(said[nth]) if nth < len(said) else "(nothing)"
+        text = named if right else f"{named} (it is {visible(state.puzzle.groups[index].theme)})"
+        first, *more = wrapped(text, look.width, INDENT + " " * 11)
+        verdict = look.paint("good" if right else "bad", "right" if right else "wrong")
+        yield f"{INDENT}{_letter(index)}  {verdict}   {first.strip()}"
+        yield from more
+
+
+def _feedback(rollout: Rollout) -> list[str]:
+    """What the game said after each reply, its first paragraph: the rest tells what is shown anyway."""
+    told = list[str]()
+    for message in rollout.completion:
+        if message.role == "assistant":
+            told.append("")
+        elif told and not told[-1]:
+            told[-1] = visible(message.content.strip().partition("\n\n")[0].replace("\n", " "))
+    return told
+
+
+def _conversation(entry: Entry, look: Look) -> Iterator[str]:
+    """The messages of a line that names no board."""
+    for message in entry.messages:
+        yield from _rule(visible(message["role"]), "", "", look)
+        text = message["content"]
+        if message["role"] == "assistant":
+            yield from _thoughts(reply_of(message), "guess", look)
+            text = text[max(text.find("<guess>"), 0) :] if "<guess>" in text else text.rpartition("</think>")[2]
+        for line in visible_lines(text.strip()):
+            yield from wrapped(line.rstrip(), look.width, INDENT)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
