@@ -17,6 +17,7 @@ from connections_env.files import line_at, read_lines
 from connections_env.foreign import adopt, model_beside, origin_of
 from connections_env.items import read_items, text_of
 from connections_env.parsing import Reply
+from connections_env.play import estimated_tokens
 from connections_env.prompts import rules
 from connections_env.puzzles import UnplayableBoard
 from connections_env.quality import facts_of, rejection
@@ -62,8 +63,8 @@ class Entry:
 
     @property
     def verdict(self) -> str:
-        if self.why_bad is None:
-            return "good"
+        if self.why_bad is None or self.rejected or self.rollout is None:
+            return self.why_bad or "good"
         return f"{'job' if isinstance(self.rollout, JobRow) else 'bad'}: {self.why_bad}"
 
     @property
@@ -144,9 +145,9 @@ def _example(row: Mapping[str, Any], place: str) -> Entry:
         "turns_cut": int(row.get("doctored") is True),  # how many, the dataset does not say
         "resumed_from": ResumedFrom(rollout_id=None, turns=resumed) if isinstance(resumed, int) and resumed else None,
     }
-    notes = [f"an example of the dataset, {row.get('num_tokens')} tokens as rendered"]
+    notes = [f"an example of the dataset, {_figure(row, 'num_tokens')} tokens as rendered"]
     if row.get("reduced") is True:
-        notes.append(f"reduced by {word(row.get('reducer_model'))} from {row.get('tokens_before')} tokens")
+        notes.append(f"reduced by {word(row.get('reducer_model'))} from {_figure(row, 'tokens_before')} tokens")
     if (reward := number(row.get("reward"))) is None or abs(rollout.reward - reward) > 1e-6:
         notes.append(f"its reward is {rollout.reward:g}, recorded as {reward}")
     return Entry(place, puzzle_id, known["rollout_id"], messages, rollout.model_copy(update=known), notes)
@@ -186,7 +187,7 @@ def _not_reduced(row: Mapping[str, Any], place: str) -> Entry:
     """A line of reduce_rejects.jsonl: its replies as far as they were reduced, without the board."""
     notes = [f"rejected: {text_of(row['why'])}", *map(text_of, row.get("reasons") or [])]
     if row.get("game_tokens"):
-        notes.append(f"{row.get('game_tokens_before')} tokens before, {row.get('game_tokens')} after")
+        notes.append(f"{_figure(row, 'game_tokens_before')} tokens before, {_figure(row, 'game_tokens')} after")
     puzzle_id, rollout_id = word(row.get("puzzle_id")), word(row.get("rollout_id"))
     return Entry(place, puzzle_id, rollout_id, messages_of(row), notes=notes, rejected=True)
 
@@ -218,7 +219,14 @@ def original(entry: Entry) -> Entry | None:
     if not isinstance(row, GoodRow) or not row.original_completion:
         return None
     before = row.model_copy(update={"completion": row.original_completion, "reduced": False})
-    return _entry(before, entry.place, ["as it was before it was reduced"])
+    # What is recorded of the replies are the tokens they have now.
+    tokens = [estimated_tokens(reply.content) for reply in before.replies]
+    notes = ["as it was before it was reduced; the tokens of replies are estimates"]
+    return _entry(before.model_copy(update={"reply_tokens": tokens}), entry.place, notes)
+
+
+def _figure(row: Mapping[str, Any], name: str) -> str:
+    return f"{number(row.get(name)) or 0:,.0f}"
 
 
 def reply_of(message: Mapping[str, str]) -> Reply:

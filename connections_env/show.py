@@ -56,6 +56,11 @@ class Source:
                 return entry
         return None
 
+    @property
+    def place_width(self) -> int:
+        """Columns that most places take; nothing is read ahead to know them all."""
+        return max(len(self._name(path)) for path in self.paths) + len(":10000")
+
     def _name(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix() if path != self.path else path.name
 
@@ -101,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         for entry in chosen(source, args):
             shown_games += 1
             if args.list:
-                yield list_line(shown_games, entry, paint)
+                yield list_line(shown_games, entry, source.place_width, paint)
                 continue
             if shown_games > 1:
                 yield from ["", paint("faint", "=" * width), ""]

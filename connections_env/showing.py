@@ -13,7 +13,7 @@ from connections_env.puzzles import Puzzle
 from connections_env.quality import facts_of
 from connections_env.records import Rollout
 from connections_env.terminal import visible, visible_lines
-from connections_env.tiles import INDENT, Tile, laid_out
+from connections_env.tiles import INDENT, Grid, Tile, grid_for, laid_out
 from connections_env.truncation import kept_turns
 
 _STYLES = {"correct": "good", "one_away": "close", "incorrect": "bad", "invalid": "broken", "auto": "faint"}
@@ -40,8 +40,9 @@ def game_lines(entry: Entry, look: Look) -> Iterator[str]:
         statuses = ", ".join(guess.status.replace("_", " ") for guess in rollout.guess_history)
         yield from ["", *wrapped(f"no board is named; its guesses were: {statuses or 'none'}", look.width)]
     else:
-        yield from _board(puzzle, look)
-        yield from _turns(rollout, puzzle, look)
+        grid = grid_for(map(visible, puzzle.items), puzzle.group_size, look.width)
+        yield from _board(puzzle, grid, look)
+        yield from _turns(rollout, puzzle, grid, look)
 
 
 def raw_lines(entry: Entry) -> Iterator[str]:
@@ -53,14 +54,14 @@ def raw_lines(entry: Entry) -> Iterator[str]:
                 yield from ["", f"[{visible(message['role'])}: {name}]", *visible_lines(text)]
 
 
-def list_line(nth: int, entry: Entry, paint: Paint) -> str:
+def list_line(nth: int, entry: Entry, place_width: int, paint: Paint) -> str:
     """A game on one line: its number, place, puzzle, verdict, turns and reward."""
     rollout = entry.rollout
     turns = f"{entry.turns} {'turn' if entry.turns == 1 else 'turns'}"
-    reward = f"reward {rollout.reward:g}" if rollout else ""
+    reward = f"reward {rollout.reward:.4g}" if rollout else ""
     verdict = padded(entry.verdict, 22)
     style = "good" if entry.why_bad is None else "bad"
-    columns = [f"{nth:>5}", padded(visible(entry.place), 22), padded(visible(entry.puzzle_id), 20)]
+    columns = [f"{nth:>5}", padded(visible(entry.place), place_width), padded(visible(entry.puzzle_id), 20)]
     return "  ".join([*columns, paint(style, verdict), padded(turns, 8), reward]).rstrip()
 
 
@@ -108,7 +109,13 @@ def _verdict(entry: Entry) -> str:
 
 def _outcome(rollout: Rollout) -> list[str]:
     reason = rollout.complete_reason
-    ended = "won" if reason in WON else "lost" if reason == "max_mistakes" else visible(reason).replace("_", " ")
+    ended = (
+        "won"
+        if reason in WON
+        else "lost"
+        if reason == "max_mistakes"
+        else f"unfinished ({visible(reason).replace('_', ' ')})"
+    )
     guesses = [guess.status for guess in rollout.guess_history if guess.status != "auto"]
     wrong = sum(status in ("one_away", "incorrect") for status in guesses)
     themes = rollout.themes
@@ -117,7 +124,7 @@ def _outcome(rollout: Rollout) -> list[str]:
         f"{wrong} wrong" if wrong else "",
         f"{guesses.count('invalid')} invalid" if "invalid" in guesses else "",
         f"{sum(themes.right)} of {len(themes.right)} themes right" if themes else "",
-        f"reward {rollout.reward:g}",
+        f"reward {rollout.reward:.4g}",
     ]
 
 
@@ -164,11 +171,11 @@ def _disagreement(rollout: Rollout | None) -> list[str]:
 # The board and the turns
 
 
-def _board(puzzle: Puzzle, look: Look) -> Iterator[str]:
+def _board(puzzle: Puzzle, grid: Grid, look: Look) -> Iterator[str]:
     """The board as it was shown, in the colours of the answer key below it."""
     tiles = [Tile(visible(item), group_style(puzzle.group_of.get(item))) for item in puzzle.items]
     yield ""
-    yield from laid_out(tiles, puzzle.group_size, look.width, look.paint)
+    yield from laid_out(tiles, grid, look.paint)
     yield ""
     for index, group in enumerate(puzzle.groups):
         text = visible(f"{group.theme}: {' | '.join(group.members)}")
@@ -182,7 +189,7 @@ def _letter(index: int) -> str:
     return chr(ord("A") + index) if index < 26 else str(index + 1)
 
 
-def _turns(rollout: Rollout, puzzle: Puzzle, look: Look) -> Iterator[str]:
+def _turns(rollout: Rollout, puzzle: Puzzle, grid: Grid, look: Look) -> Iterator[str]:
     replies = rollout.replies
     states = replay_replies(puzzle, rollout.ruleset, replies)
     told = _feedback(rollout)
@@ -198,12 +205,14 @@ def _turns(rollout: Rollout, puzzle: Puzzle, look: Look) -> Iterator[str]:
             continue
         before, after = states[nth], states[nth + 1]
         yield from _thoughts(reply, "themes" if before.asks_themes else "guess", look)
-        yield from _named_themes(after, look) if before.asks_themes else _guess(after.player_turns[-1], after, look)
+        yield from (
+            _named_themes(after, look) if before.asks_themes else _guess(after.player_turns[-1], after, grid, look)
+        )
         if nth < len(told) and told[nth]:
             for line in wrapped(f"> {told[nth]}", look.width, INDENT):
                 yield look.paint("faint", line)
         if after.turns[len(before.turns) + 1 :]:
-            yield from ["", *_guess(after.turns[-1], after, look)]
+            yield from ["", *_guess(after.turns[-1], after, grid, look)]
     if isinstance(rollout, JobRow):
         cut = _count(rollout.turns_cut, "reply was", "replies were")
         why = f" ({rollout.cut_why})" if rollout.cut_why else ""
@@ -225,7 +234,7 @@ def _rule(head: str, detail: str, warning: str, look: Look) -> Iterator[str]:
         yield from ["", *(look.paint("bold", line) for line in wrapped(text, look.width))]
         return
     dashes = "-" * (look.width - cells(text) - 4)
-    rest = look.paint("faint", f", {detail}") + (look.paint("bad", f", {warning}") if warning else "")
+    rest = look.paint("faint", detail and f", {detail}") + look.paint("bad", warning and f", {warning}")
     yield from ["", f"{look.paint('faint', '--')} {look.paint('bold', head)}{rest} {look.paint('faint', dashes)}"]
 
 
@@ -242,23 +251,23 @@ def _thoughts(reply: Reply, asked: Asked, look: Look) -> Iterator[str]:
     yield ""
 
 
-def _guess(turn: Turn, state: GameState, look: Look) -> Iterator[str]:
+def _guess(turn: Turn, state: GameState, grid: Grid, look: Look) -> Iterator[str]:
     """The tiles of a guess, each the colour of the group it is truly of; the verdict; where the game stands."""
     puzzle, ruleset = state.puzzle, state.ruleset
     groups = [puzzle.group_of.get(item) for item in turn.words]
     tiles = [Tile(visible(item), group_style(group)) for item, group in zip(turn.words, groups, strict=True)]
-    yield from laid_out(tiles, puzzle.group_size, look.width, look.paint)
+    yield from laid_out(tiles, grid, look.paint)
     status = "completed by the game" if turn.status == "auto" else turn.status.replace("_", " ")
     if turn.reason:
         status += f": {turn.reason.replace('_', ' ')}"
     counts = ruleset.mistakes_count_from is None or len(puzzle.groups) - len(state.found) <= ruleset.mistakes_count_from
     left = ruleset.mistakes_allowed - state.mistakes
-    fields = [
-        status,
-        " ".join("?" if group is None else _letter(group) for group in groups),
-        f"found {len(state.found)} of {len(puzzle.groups)}",
-        f"{_count(left, 'mistake', 'mistakes')} left" if counts else "mistakes do not count yet",
-    ]
+    fields = [status, " ".join("?" if group is None else _letter(group) for group in groups)]
+    if turn.status != "auto":
+        fields += [
+            f"found {len(state.found)} of {len(puzzle.groups)}",
+            f"{_count(left, 'mistake', 'mistakes')} left" if counts else "mistakes do not count yet",
+        ]
     for nth, line in enumerate(flowed(fields, look.width, INDENT)):
         text = line.strip()
         painted = look.paint(_STYLES[turn.status], status) + text.removeprefix(status) if not nth else text
