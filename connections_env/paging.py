@@ -6,11 +6,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 
 
 def page(lines: Iterator[str], *, pager: bool) -> None:
-    """Prints lines as they come; through the pager where they outgrow the terminal. Raises BrokenPipeError."""
+    """Prints lines as they come; through the pager where they outgrow the terminal. Raises BrokenPipeError.
+
+    To leave the pager before the end is to have seen enough, and no failure.
+    """
     command = os.environ.get("PAGER", "less").strip() if pager and sys.stdout.isatty() else ""
     if command in ("", "cat") or not shutil.which(command.split()[0]):
         for line in lines:
@@ -32,17 +36,16 @@ def page(lines: Iterator[str], *, pager: bool) -> None:
 def _through(command: str, lines: Iterator[str]) -> None:
     """Feeds a pager until it is left; Ctrl-C is the pager's, and ends only the feeding."""
     environment = {"LESS": "FRX", "LV": "-c", **os.environ}  # colours pass, and what was seen stays on the screen
-    with subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, env=environment, text=True) as process:
-        assert process.stdin
-        try:
-            for line in lines:
-                process.stdin.write(line + "\n")
+    process = subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, env=environment)
+    assert process.stdin
+    try:
+        for line in lines:
+            process.stdin.write(line.encode(errors="backslashreplace") + b"\n")
+    except (BrokenPipeError, KeyboardInterrupt):  # it was left before its end, or the rest is not wanted
+        pass
+    finally:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with suppress(BrokenPipeError):
             process.stdin.close()
-        except BrokenPipeError:  # it was left before its end
-            pass
-        except KeyboardInterrupt:
-            process.stdin.close()
-        finally:
-            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-            process.wait()
-            signal.signal(signal.SIGINT, before)
+        process.wait()
+        signal.signal(signal.SIGINT, before)
