@@ -5,7 +5,7 @@ rejects. What names no board is a conversation all the same.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,8 @@ class Entry:
 
     @property
     def turns(self) -> int:
+        if self.rollout is not None:  # the messages of other tools may show how to play before the game begins
+            return len(self.rollout.reply_tokens)
         return sum(message["role"] == "assistant" for message in self.messages)
 
     def is_of(self, puzzle_id: str) -> bool:
@@ -221,8 +223,9 @@ def original(entry: Entry) -> Entry | None:
     before = row.model_copy(update={"completion": row.original_completion, "reduced": False})
     # What is recorded of the replies are the tokens they have now.
     tokens = [estimated_tokens(reply.content) for reply in before.replies]
-    notes = ["as it was before it was reduced; the tokens of replies are estimates"]
-    return _entry(before.model_copy(update={"reply_tokens": tokens}), entry.place, notes)
+    notes = [*entry.notes, "as it was before it was reduced; the tokens of replies are estimates"]
+    shown = _entry(before.model_copy(update={"reply_tokens": tokens}), entry.place, notes)
+    return replace(shown, rejected=entry.rejected)
 
 
 def _figure(row: Mapping[str, Any], name: str) -> str:

@@ -84,7 +84,7 @@ def _filled(words: Sequence[str], gap: str, width: int, indent: str) -> list[str
     for word in words:
         for part, size in _cut(word, room):
             if line and used + len(gap) + size > room:
-                lines.append(indent + gap.join(line))
+                lines.append((indent + gap.join(line)).rstrip())
                 line, used = [], 0
             used += size + (len(gap) if line else 0)
             line.append(part)

@@ -270,8 +270,8 @@ def _guess(turn: Turn, state: GameState, grid: Grid, look: Look) -> Iterator[str
         ]
     for nth, line in enumerate(flowed(fields, look.width, INDENT)):
         text = line.strip()
-        painted = look.paint(_STYLES[turn.status], status) + text.removeprefix(status) if not nth else text
-        yield INDENT + painted
+        end = len(status) if not nth and text.startswith(status) else 0
+        yield INDENT + look.paint(_STYLES[turn.status], text[:end]) + text[end:]
 
 
 def _named_themes(state: GameState, look: Look) -> Iterator[str]:
