@@ -32,7 +32,7 @@ from connections_env.records import (
 )
 from connections_env.rulesets import RULESETS
 
-_KINDS: dict[Any, type[Rollout]] = {"good": GoodRow, "bad": RejectedRow, "job": JobRow}
+_KINDS: dict[str, type[Rollout]] = {"good": GoodRow, "bad": RejectedRow, "job": JobRow}
 _ROLES = {"human": "user", "gpt": "assistant"}  # of sharegpt
 
 
@@ -84,7 +84,7 @@ def read_entry(data: bytes, place: str, path: Path) -> Entry:
         row = read_object(data)
         if isinstance(row.get("reasons"), list) and "place" in row:
             return _refused(row, place, path)
-        if "why" in row and "is_spare" in row:
+        if "is_spare" in row and isinstance(row.get("reasons"), list):
             return _not_reduced(row, place)
         if "doctoring_type" in row:
             return _example(row, place)
@@ -95,7 +95,7 @@ def read_entry(data: bytes, place: str, path: Path) -> Entry:
 
 def _ours(row: Mapping[str, Any], place: str) -> Entry:
     try:
-        rollout = _KINDS.get(row.get("kind"), Rollout).model_validate(row)
+        rollout = _KINDS.get(word(row.get("kind")), Rollout).model_validate(row)
     except ValidationError as error:
         raise BadRow(first_problem(error)) from None
     return _entry(rollout, place)
@@ -145,7 +145,9 @@ def _example(row: Mapping[str, Any], place: str) -> Entry:
         "rollout_id": word(row.get("rollout_id")),
         "simulated": row.get("simulated") is True,
         "turns_cut": int(row.get("doctored") is True),  # how many, the dataset does not say
-        "resumed_from": ResumedFrom(rollout_id=None, turns=resumed) if isinstance(resumed, int) and resumed else None,
+        "resumed_from": ResumedFrom(rollout_id=None, turns=resumed)
+        if isinstance(resumed, int) and resumed > 0
+        else None,
     }
     notes = [f"an example of the dataset, {_figure(row, 'num_tokens')} tokens as rendered"]
     if row.get("reduced") is True:
@@ -187,7 +189,7 @@ def _followed(place: str, beside: Path) -> Entry | None:
 
 def _not_reduced(row: Mapping[str, Any], place: str) -> Entry:
     """A line of reduce_rejects.jsonl: its replies as far as they were reduced, without the board."""
-    notes = [f"rejected: {text_of(row['why'])}", *map(text_of, row.get("reasons") or [])]
+    notes = [f"rejected: {text_of(row.get('why'))}", *map(text_of, row["reasons"])]
     if row.get("game_tokens"):
         notes.append(f"{_figure(row, 'game_tokens_before')} tokens before, {_figure(row, 'game_tokens')} after")
     puzzle_id, rollout_id = word(row.get("puzzle_id")), word(row.get("rollout_id"))
@@ -220,6 +222,8 @@ def original(entry: Entry) -> Entry | None:
     row = entry.rollout
     if not isinstance(row, GoodRow) or not row.original_completion:
         return None
+    if [message.role for message in row.original_completion] != [message.role for message in row.completion]:
+        return None  # not of this game
     before = row.model_copy(update={"completion": row.original_completion, "reduced": False})
     # What is recorded of the replies are the tokens they have now.
     tokens = [estimated_tokens(reply.content) for reply in before.replies]

@@ -228,7 +228,7 @@ TABLE: dict[str, dict[str, Flag]] = {
                 "type": at_least(0, float),
                 "default": 30.0,
                 "metavar": "SECONDS",
-                "help": "between two lines of progress where stderr is no terminal (30); 0: no progress, there either",
+                "help": "between two lines of progress where stderr is no terminal (30); 0: no progress anywhere",
             },
         ),
     },

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import io
 import os
 import pty
 import re
@@ -18,6 +19,7 @@ from connections_env import progress
 from connections_env.endpoint import Endpoint, EndpointSettings, Prices
 from connections_env.progress import Progress, duration, fitted, money, short
 from connections_env.records import Usage
+from connections_env.terminal import notify
 
 ROOT = Path(__file__).parent.parent
 FIELDS = ["12/70 games in 1:30", "8 good, 4 bad", "6:10 left", "0.42 of about 2.40 USD", "34 in flight", "3 retries"]
@@ -204,6 +206,38 @@ def test_the_line_on_a_terminal_never_wraps_and_ends_with_the_counts_of_the_summ
     assert last.startswith(f"{games}/{games} games in 0:0")
     assert f" | {good} good, {games - good} bad" in last
     assert (" USD" in last, "tokens/s" in last) == (width > 40, width > 40)
+
+
+def on_screen(said: str) -> list[str]:
+    """The lines a terminal shows after all of this was written to it."""
+    lines = []
+    for line in said.split("\n"):
+        shown = ""
+        for part in line.split("\r"):
+            shown = part + shown[len(part) :]
+        lines.append(shown.rstrip())
+    return lines
+
+
+def test_other_lines_stand_above_the_line_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = io.StringIO()
+    said.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", said)
+    monkeypatch.delenv("TERM", raising=False)
+
+    async def run() -> None:
+        async with Progress("games", 2, endpoint(), lambda: "1 good, 0 bad", every=30, clock=Clock()):
+            await asyncio.sleep(0)
+            notify("gave a game up after 7 attempts")
+            notify("short")
+
+    asyncio.run(run())
+    assert on_screen(said.getvalue()) == [
+        "gave a game up after 7 attempts",
+        "short",
+        "0/2 games in 0:00 | 1 good, 0 bad",
+        "",
+    ]
 
 
 def test_a_terminal_that_cannot_go_back_gets_plain_lines(tmp_path: Path) -> None:

@@ -342,6 +342,22 @@ def test_a_reject_of_reduction_is_shown_as_a_conversation(capsys: Captured) -> N
     assert "  <guess>[`" in out
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        {**json.loads(won(board(1)).to_line()), "kind": ["good"]},
+        {"is_spare": False, "why": 1, "reasons": True, "completion": 3},
+        {"doctoring_type": "none", "categories": None},
+        {"place": "x:1", "reasons": [None]},
+        {"messages": {"role": "user"}},
+    ],
+)
+def test_a_line_that_is_odd_stops_no_other(line: dict[str, Any], capsys: Captured) -> None:
+    path = results_file(Path("r.jsonl"), [line, won(board(2))])
+    assert "made-2 " in shown(capsys, path, "--list")[0]
+    assert shown(capsys, path, "--all", "--before")[0]
+
+
 # Which games
 
 
