@@ -115,7 +115,7 @@ def _foreign(row: Mapping[str, Any], place: str, path: Path) -> Entry:
             raise
         puzzle_id, rollout_id = word(row.get("puzzle_id")), word(row.get("rollout_id"))
         return Entry(place, puzzle_id, rollout_id, messages, notes=[f"no game as it was played: {looks_like(row)}"])
-    rollout = rollout.model_copy(update={"model": rollout.model or model_beside(path)})
+    rollout = rollout.model_copy(update={"model": rollout.model or model_beside(path.absolute())})
     notes = [f"a game of {origin_of(row)}; verdicts are those of its replay"]
     return Entry(place, rollout.info.puzzle_id, rollout.rollout_id, messages, rollout, notes)
 

@@ -5,10 +5,22 @@ All that is laid out here is `visible` already (see `terminal.py`), so the only 
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TextIO
 
 Paint = Callable[[str, str], str]
 """A style and a text in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a game is shown."""
+
+    width: int
+    paint: Paint
+    reasoning: bool = True
+    """False: its length alone."""
+
 
 BLACK = 16
 # Backgrounds of tiles, with black text on them: those of the newspaper's game, then more of the same lightness.

@@ -20,10 +20,11 @@ from connections_env.command import exit_status
 from connections_env.entries import Entry, original, read_entry
 from connections_env.files import line_at, read_lines, results_files, shown
 from connections_env.flags import UsageError, at_least, command_parser
+from connections_env.headlines import list_line
 from connections_env.paging import page
-from connections_env.paint import paint_for
+from connections_env.paint import Look, paint_for
 from connections_env.records import BadRow
-from connections_env.showing import Look, game_lines, list_line, raw_lines
+from connections_env.showing import game_lines, raw_lines
 from connections_env.steps import check_input
 from connections_env.terminal import say
 

@@ -1,38 +1,25 @@
-"""A game laid out for people: what it is worth, its board, and turn by turn what was thought, guessed and answered."""
+"""A game laid out for people: its board, and turn by turn what was thought, guessed and answered."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from connections_env.entries import Entry, reply_of
-from connections_env.examples import GoodRow, JobRow
-from connections_env.game import WON, GameState, Turn, themes_right
-from connections_env.paint import Paint, cells, flowed, group_style, padded, wrapped
+from connections_env.examples import JobRow
+from connections_env.game import GameState, Turn, themes_right
+from connections_env.headlines import counted, head_lines
+from connections_env.paint import Look, cells, flowed, group_style, wrapped
 from connections_env.parsing import Asked, Reply, reasoning_of
-from connections_env.play import Disagrees, estimated_tokens, replay_replies, replay_rollout
+from connections_env.play import estimated_tokens, replay_replies
 from connections_env.puzzles import Puzzle
-from connections_env.quality import facts_of
 from connections_env.records import Rollout
 from connections_env.terminal import visible, visible_lines
 from connections_env.tiles import INDENT, Grid, Tile, grid_for, laid_out
-from connections_env.truncation import kept_turns
 
 _STYLES = {"correct": "good", "one_away": "close", "incorrect": "bad", "invalid": "broken", "auto": "faint"}
-_LABEL = 9  # columns of the names of figures
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How a game is shown."""
-
-    width: int
-    paint: Paint
-    reasoning: bool = True
-    """False: its length alone."""
 
 
 def game_lines(entry: Entry, look: Look) -> Iterator[str]:
     """A game, line by line."""
-    yield from _head(entry, look)
+    yield from head_lines(entry, look)
     rollout, puzzle = entry.rollout, entry.rollout.puzzle if entry.rollout else None
     if rollout is None:
         yield from _conversation(entry, look)
@@ -47,128 +34,11 @@ def game_lines(entry: Entry, look: Look) -> Iterator[str]:
 
 def raw_lines(entry: Entry) -> Iterator[str]:
     """The messages of a line as they are, neither wrapped nor read."""
-    yield f"{entry.place} {visible(entry.puzzle_id)} {visible(entry.rollout_id)}".rstrip()
+    yield visible(f"{entry.place} {entry.puzzle_id} {entry.rollout_id}").rstrip()
     for message in entry.messages:
         for name, text in message.items():
             if name != "role":
                 yield from ["", f"[{visible(message['role'])}: {name}]", *visible_lines(text)]
-
-
-def list_line(nth: int, entry: Entry, place_width: int, paint: Paint) -> str:
-    """A game on one line: its number, place, puzzle, verdict, turns and reward."""
-    rollout = entry.rollout
-    turns = f"{entry.turns} {'turn' if entry.turns == 1 else 'turns'}"
-    reward = f"reward {rollout.reward:.4g}" if rollout else ""
-    verdict = padded(entry.verdict, 22)
-    style = "good" if entry.why_bad is None else "bad"
-    columns = [f"{nth:>5}", padded(visible(entry.place), place_width), padded(visible(entry.puzzle_id), 20)]
-    return "  ".join([*columns, paint(style, verdict), padded(turns, 8), reward]).rstrip()
-
-
-# The head
-
-
-def _head(entry: Entry, look: Look) -> Iterator[str]:
-    rollout = entry.rollout
-    title = visible(rollout.info.title) if rollout else ""
-    name = visible(entry.puzzle_id) or "no puzzle id"
-    first, *more = wrapped(f"{name}  {title}".rstrip(), look.width)
-    yield look.paint("bold", first)
-    yield from more
-    yield from _figure("verdict", [_verdict(entry)], look, "good" if entry.why_bad is None else "bad")
-    if rollout:
-        yield from _figure("outcome", _outcome(rollout), look)
-        yield from _figure("tokens", _tokens(rollout), look)
-    yield from _figure("from", _origin(entry), look, "faint")
-    for note in [*entry.notes, *_disagreement(rollout)]:
-        yield from _figure("note", [visible(note)], look, "close")
-
-
-def _figure(name: str, fields: Sequence[str], look: Look, style: str = "") -> Iterator[str]:
-    """A name and what it is, in a column of its own."""
-    words = [word for field in fields if field for word in (field + ",").split(" ")]
-    if not words:
-        return
-    words[-1] = words[-1].removesuffix(",")
-    lines = wrapped(" ".join(words), look.width, " " * _LABEL)
-    for nth, line in enumerate(lines):
-        yield look.paint("faint", padded("" if nth else name, _LABEL)) + look.paint(style, line[_LABEL:])
-
-
-def _verdict(entry: Entry) -> str:
-    rollout = entry.rollout
-    if rollout is None or entry.why_bad is None or not rollout.reply_unfit or entry.rejected:
-        return entry.verdict
-    if isinstance(rollout, JobRow):
-        return f"{entry.verdict}; cut {rollout.truncate.replace('-', ' ')}"
-    facts = facts_of(rollout)
-    kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason)
-    keeps = f"a cut would keep {kept} of {len(facts.statuses)} turns" if kept else "a cut would keep nothing"
-    return f"{entry.verdict}; {keeps}"
-
-
-def _outcome(rollout: Rollout) -> list[str]:
-    reason = rollout.complete_reason
-    ended = (
-        "won"
-        if reason in WON
-        else "lost"
-        if reason == "max_mistakes"
-        else f"unfinished ({visible(reason).replace('_', ' ')})"
-    )
-    guesses = [guess.status for guess in rollout.guess_history if guess.status != "auto"]
-    wrong = sum(status in ("one_away", "incorrect") for status in guesses)
-    themes = rollout.themes
-    return [
-        f"{ended} after {_count(len(guesses), 'guess', 'guesses')}",
-        f"{wrong} wrong" if wrong else "",
-        f"{guesses.count('invalid')} invalid" if "invalid" in guesses else "",
-        f"{sum(themes.right)} of {len(themes.right)} themes right" if themes else "",
-        f"reward {rollout.reward:.4g}",
-    ]
-
-
-def _tokens(rollout: Rollout) -> list[str]:
-    """Of the replies, and what the game was charged for."""
-    used, replies = rollout.usage, rollout.reply_tokens
-    seconds = rollout.timing.get("seconds")
-    fields = [f"{sum(replies):,} in {_count(len(replies), 'reply', 'replies')}"]
-    if used.requests or used.output:
-        fields += [
-            f"paid {used.input:,} in ({used.cached:,} cached)",
-            f"{used.output:,} out ({used.reasoning:,} reasoning)",
-            _count(used.requests, "request", "requests"),
-        ]
-    if isinstance(seconds, int | float):
-        fields.append(f"{seconds:,.1f} s")
-    if isinstance(rollout, GoodRow) and rollout.reduced:
-        before = f"from {rollout.tokens_before:,} as rendered " if rollout.tokens_before else ""
-        fields.append(f"reduced {before}by {visible(rollout.reducer_model or 'nobody')} (--before shows the original)")
-    return fields
-
-
-def _origin(entry: Entry) -> list[str]:
-    rollout = entry.rollout
-    fields = [visible(entry.place), f"rollout {visible(entry.rollout_id)}" if entry.rollout_id else ""]
-    if rollout:
-        model = visible(rollout.model)
-        if rollout.simulated and model != "simulated":
-            model = f"{model} (simulated)".strip()
-        fields += [model, rollout.info.ruleset, visible(rollout.info.source), visible(rollout.info.split)]
-    return fields
-
-
-def _disagreement(rollout: Rollout | None) -> list[str]:
-    """Where a row is not what its replies make of its board."""
-    if rollout and rollout.info.all_words:
-        try:
-            replay_rollout(rollout)
-        except Disagrees as error:
-            return [f"replayed: {error}"]
-    return []
-
-
-# The board and the turns
 
 
 def _board(puzzle: Puzzle, grid: Grid, look: Look) -> Iterator[str]:
@@ -197,7 +67,11 @@ def _turns(rollout: Rollout, puzzle: Puzzle, grid: Grid, look: Look) -> Iterator
         if rollout.resumed_from and rollout.resumed_from.turns == nth:
             yield from _cut(rollout, look)
         unfit, tokens = rollout.reply_unfit[nth], rollout.reply_tokens[nth]
-        why = f"unfit: {unfit.replace('_', ' ')}" if unfit and unfit not in ("no_guess", "several_guesses") else ""
+        why = (
+            f"unfit: {visible(unfit.replace('_', ' '))}"
+            if unfit and unfit not in ("no_guess", "several_guesses")
+            else ""
+        )
         yield from _rule(f"Turn {nth + 1}", f"{tokens:,} tokens", why, look)
         if nth + 1 >= len(states):
             yield from _thoughts(reply, "guess", look)
@@ -214,7 +88,7 @@ def _turns(rollout: Rollout, puzzle: Puzzle, grid: Grid, look: Look) -> Iterator
         if after.turns[len(before.turns) + 1 :]:
             yield from ["", *_guess(after.turns[-1], after, grid, look)]
     if isinstance(rollout, JobRow):
-        cut = _count(rollout.turns_cut, "reply was", "replies were")
+        cut = counted(rollout.turns_cut, "reply was", "replies were")
         why = f" ({rollout.cut_why})" if rollout.cut_why else ""
         yield from _rule("to be resumed here", f"{cut} cut off{visible(why)}", "", look)
 
@@ -222,7 +96,7 @@ def _turns(rollout: Rollout, puzzle: Puzzle, grid: Grid, look: Look) -> Iterator
 def _cut(rollout: Rollout, look: Look) -> Iterator[str]:
     """Where a resumed game goes on from an earlier one."""
     parent = rollout.resumed_from.rollout_id if rollout.resumed_from else None
-    cut = f"{_count(rollout.turns_cut, 'reply', 'replies')} cut off" if rollout.turns_cut else "nothing cut off"
+    cut = f"{counted(rollout.turns_cut, 'reply', 'replies')} cut off" if rollout.turns_cut else "nothing cut off"
     if rollout.turns_cut and not parent:
         cut = "replies cut off"  # how many, other tools and datasets do not say
     yield from _rule("resumed here", f"from {visible(parent) if parent else 'an earlier game'}", cut, look)
@@ -260,13 +134,13 @@ def _guess(turn: Turn, state: GameState, grid: Grid, look: Look) -> Iterator[str
     status = "completed by the game" if turn.status == "auto" else turn.status.replace("_", " ")
     if turn.reason:
         status += f": {turn.reason.replace('_', ' ')}"
-    counts = ruleset.mistakes_count_from is None or len(puzzle.groups) - len(state.found) <= ruleset.mistakes_count_from
+    count = ruleset.mistakes_count_from is None or len(puzzle.groups) - len(state.found) <= ruleset.mistakes_count_from
     left = ruleset.mistakes_allowed - state.mistakes
     fields = [status, " ".join("?" if group is None else _letter(group) for group in groups)]
     if turn.status != "auto":
         fields += [
             f"found {len(state.found)} of {len(puzzle.groups)}",
-            f"{_count(left, 'mistake', 'mistakes')} left" if counts else "mistakes do not count yet",
+            f"{counted(left, 'mistake', 'mistakes')} left" if count else "mistakes do not count yet",
         ]
     for nth, line in enumerate(flowed(fields, look.width, INDENT)):
         text = line.strip()
@@ -307,7 +181,3 @@ def _conversation(entry: Entry, look: Look) -> Iterator[str]:
             text = text[max(text.find("<guess>"), 0) :] if "<guess>" in text else text.rpartition("</think>")[2]
         for line in visible_lines(text.strip()):
             yield from wrapped(line.rstrip(), look.width, INDENT)
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

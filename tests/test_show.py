@@ -498,10 +498,23 @@ def test_nothing_that_a_file_says_steers_the_terminal(
     for category in row["info"]["categories"]:
         category["group"] += evil
         category["members"] = [f"{word}{evil}" for word in category["members"]]
+    bad = row | {"kind": "bad", "rejection": evil, "reply_unfit": [evil] * 4, "complete_reason": evil}
+    job = bad | {"kind": "job", "cut_why": evil}
+    reduced = row | {"kind": "good", "reduced": True, "reducer_model": evil}
     foreign = {"prompt": row["prompt"], "completion": row["completion"], "info": row["info"], "model": evil}
-    reject = {"puzzle_id": evil, "rollout_id": evil, "why": evil, "is_spare": False, "completion": row["completion"]}
+    reject = {"puzzle_id": evil, "rollout_id": evil, "why": evil, "is_spare": False, "reasons": [evil]}
+    reject["completion"] = row["completion"]
     refused = {"place": evil, "puzzle_id": evil, "rollout_id": evil, "reasons": [evil]}
-    for one in (row, foreign, reject, refused, {"messages": [{"role": evil, "content": evil}], "x": evil}):
+    for one in (
+        row,
+        bad,
+        job,
+        reduced,
+        foreign,
+        reject,
+        refused,
+        {"messages": [{"role": evil, "content": evil}], "x": evil},
+    ):
         path = results_file(Path("r.jsonl"), [one])
         capsys.readouterr()
         show.main([str(path), *flags, "-v"])
