@@ -170,7 +170,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = command_parser(__doc__)
     parser.add_argument("input", nargs="?", type=Path, help="jobs; default doctor_gameplay.jsonl in --output-dir")
     parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be used")
-    add_flags(parser, "files", "results", "play", "endpoint", "budget", "prices", "offline")
+    add_flags(parser, "files", "results", "play", "endpoint", "budget", "prices", "progress", "offline")
     return parser.parse_args(argv)
 
 

@@ -43,7 +43,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the games here; default the next results_N.jsonl"
     )
-    add_flags(parser, "puzzles", "results", "play", "endpoint", "budget", "prices", "offline")
+    add_flags(parser, "puzzles", "results", "play", "endpoint", "budget", "prices", "progress", "offline")
     return parser.parse_args(argv)
 
 

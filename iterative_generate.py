@@ -284,7 +284,12 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
         goal = Plan(limits, tokenizer, Ledger(work, offline=args.offline))
         # The endpoint of the games, so that one budget bounds the whole command.
         reduced = await reduce_tokens.run(
-            streams, work, goal, lambda: nullcontext(endpoint.get()), verbose=args.verbose
+            streams,
+            work,
+            goal,
+            lambda: nullcontext(endpoint.get()),
+            progress_every=args.progress_every,
+            verbose=args.verbose,
         )
     print(reduce_tokens.summary(reduced, time.monotonic() - began), end="\n\n")
     if reduced.left:
@@ -347,7 +352,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be read")
     add_flags(parser, "puzzles", "results", "salvage", "play", "endpoint", "budget", "prices", "offline")
-    add_flags(parser, "tokens", "report")
+    add_flags(parser, "progress", "tokens", "report")
     args = parser.parse_args(argv)
     if args.export and args.dry_run:
         parser.error("--dry-run writes nothing, so it cannot --export")

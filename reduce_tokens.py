@@ -28,6 +28,7 @@ from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.ledger import Ledger, text_key
 from connections_env.play import Disagrees, Stopped
 from connections_env.pool import interrupts
+from connections_env.progress import Progress
 from connections_env.puzzles import board_key
 from connections_env.records import BadRow, Usage
 from connections_env.reduction import Finished, Plan, Reducer, open_game
@@ -41,7 +42,7 @@ from connections_env.steps import (
     rerun_list,
 )
 from connections_env.tables import reasons_table, share
-from connections_env.terminal import NAMED_PROBLEMS, Listener, Reporter, notify, say
+from connections_env.terminal import NAMED_PROBLEMS, Reporter, notify, say
 from connections_env.tokens import Counts, Limits, Tokenizer, limits_of, load_tokenizer
 
 GOOD, DOCTORED = "good_examples.jsonl", "doctored_gameplay.jsonl"
@@ -132,6 +133,7 @@ async def run(
     plan: Plan,
     connect: Callable[[], AbstractAsyncContextManager[Endpoint]],
     *,
+    progress_every: float = 0.0,
     verbose: bool = False,
 ) -> Outcome:
     """Reduces what is over its limits and, once all of it is finished, writes the outputs.
@@ -144,7 +146,7 @@ async def run(
     if outcome.left:
         async with connect() as endpoint:
             usage, failed, cost = endpoint.usage, endpoint.failed_attempts, endpoint.cost
-            await _reduce_all(streams, endpoint, plan, verbose=verbose)
+            await _reduce_all(streams, endpoint, plan, progress_every, verbose=verbose)
             outcome.halt, outcome.usage = endpoint.halt, endpoint.usage - usage
             outcome.failed_attempts = endpoint.failed_attempts - failed
             outcome.cost = None if endpoint.cost is None else endpoint.cost - (cost or 0.0)
@@ -166,10 +168,10 @@ async def _finish_what_is_paid_for(streams: list[Stream], plan: Plan) -> None:
                 stream.finished[key] = await reducer.finish(row, stream.counts[key])
 
 
-async def _reduce_all(streams: list[Stream], endpoint: Endpoint, plan: Plan, *, verbose: bool) -> None:
+async def _reduce_all(
+    streams: list[Stream], endpoint: Endpoint, plan: Plan, progress_every: float, *, verbose: bool
+) -> None:
     """Twice as many rows at a time as requests may be in flight, so that one always waits for a place that is free."""
-    from tqdm import tqdm  # here, so that `--help` does without
-
     reducer, folder = Reducer(endpoint.ask, endpoint.settings.model, plan, verbose), plan.ledger.folder
     todo = {key: (stream, row) for stream in streams for key, row in stream.left.items()}
     queue = iter(todo.items())
@@ -178,23 +180,36 @@ async def _reduce_all(streams: list[Stream], endpoint: Endpoint, plan: Plan, *, 
         place = f"cannot write to {shown(folder)}: {error.strerror}"
         endpoint.stop(f"{place}; make room or mend the folder, then run again", 1)
 
-    with interrupts(endpoint), tqdm(total=len(todo), unit="row", dynamic_ncols=True, file=Listener()) as bar:
+    rejected = 0
+    progress = Progress(
+        "rows",
+        len(todo),
+        endpoint,
+        lambda: f"{progress.done - rejected:,} reduced, {rejected:,} rejected",
+        every=progress_every,
+    )
 
-        async def work() -> None:
-            for key, (stream, row) in queue:
-                if endpoint.halt is not None:
-                    return
-                try:
-                    stream.finished[key] = await reducer.finish(row, stream.counts[key])
-                    bar.update()
-                except Stopped:
-                    continue
-                except OSError as error:
-                    cannot_save(error)
-                except Exception as error:  # a bug of ours must not take the other rows with it
-                    endpoint.stop_for_bug(error, f"at {row.info.puzzle_id}")
+    async def work() -> None:
+        nonlocal rejected
+        for key, (stream, row) in queue:
+            if endpoint.halt is not None:
+                return
+            progress.begun += 1
+            try:
+                stream.finished[key] = done = await reducer.finish(row, stream.counts[key])
+                progress.done += 1
+                rejected += done.row is None
+            except Stopped:
+                continue
+            except OSError as error:
+                cannot_save(error)
+            except Exception as error:  # a bug of ours must not take the other rows with it
+                endpoint.stop_for_bug(error, f"at {row.info.puzzle_id}")
+            finally:
+                progress.ended += 1
 
-        async with plan.ledger.saving(cannot_save), asyncio.TaskGroup() as workers:
+    with interrupts(endpoint):
+        async with progress, plan.ledger.saving(cannot_save), asyncio.TaskGroup() as workers:
             for _ in range(min(2 * endpoint.settings.max_concurrent, len(todo))):
                 workers.create_task(work())
     endpoint.settle()
@@ -336,7 +351,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--retry-rejected", action="store_true", help="try games again that an earlier run could not make fit"
     )
-    add_flags(parser, "files", "tokens", "play.seed", "endpoint", "budget", "prices", "offline")
+    add_flags(parser, "files", "tokens", "play.seed", "endpoint", "budget", "prices", "progress", "offline")
     return parser.parse_args(argv)
 
 
@@ -373,7 +388,14 @@ async def _reduce(args: argparse.Namespace) -> int:
         if args.dry_run:
             print(forecast(streams, plan, verbose=args.verbose))
             return 0
-        outcome = await run(streams, args.output_dir, plan, lambda: open_endpoint(args, []), verbose=args.verbose)
+        outcome = await run(
+            streams,
+            args.output_dir,
+            plan,
+            lambda: open_endpoint(args, []),
+            progress_every=args.progress_every,
+            verbose=args.verbose,
+        )
     print(summary(outcome, time.monotonic() - started))
     if not outcome.left:
         return 0

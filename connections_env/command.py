@@ -13,14 +13,14 @@ from connections_env.sources import SourceError
 from connections_env.terminal import Output, say
 
 
-def exit_status(work: Callable[[], int]) -> int:
+def exit_status(work: Callable[[], int], *, colours: bool = False) -> int:
     """What `work` returns; 2 for what was known to be wrong beforehand, 130 for Ctrl-C and the like.
 
-    1 for bad data or disks, and where nobody reads the output any more.
+    1 for bad data or disks, and where nobody reads the output any more. With `colours` what is printed may set them.
     """
     _open_what_is_closed()
     try:
-        with all_like_ctrl_c(), contextlib.redirect_stdout(Output(sys.stdout)):
+        with all_like_ctrl_c(), contextlib.redirect_stdout(Output(sys.stdout, colours=colours)):
             status = work()
             sys.stdout.flush()  # what cannot be said is to be known here, not when the interpreter ends
         return status

@@ -243,6 +243,17 @@ TABLE: dict[str, dict[str, Flag]] = {
             {"type": at_least(1), "metavar": "N", "help": "where --view serves, or the next free port (8800)"},
         ),
     },
+    "progress": {
+        "progress_every": (
+            ("--progress-every",),
+            {
+                "type": at_least(0, float),
+                "default": 30.0,
+                "metavar": "SECONDS",
+                "help": "between two lines of progress where stderr is no terminal (30); 0: no progress anywhere",
+            },
+        ),
+    },
     "offline": {
         "offline": (("--offline",), _yes | {"help": "no key, no network: bundled puzzles, a simulated player"}),
         "player_strength": (

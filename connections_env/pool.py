@@ -15,12 +15,13 @@ from connections_env.endpoint import INTERRUPTED, Endpoint
 from connections_env.game import WON
 from connections_env.parsing import reasoning_of
 from connections_env.play import Answer, Job, default_max_turns, play_game
+from connections_env.progress import Progress
 from connections_env.prompts import Message
 from connections_env.quality import facts_of, rejection
 from connections_env.records import Rollout, Usage
 from connections_env.signals import INTERRUPTS
 from connections_env.tables import share
-from connections_env.terminal import Listener, notify
+from connections_env.terminal import notify
 
 GRACE = 5.0  # seconds that replies in flight get after a SIGTERM or SIGHUP
 REASONING_EXPECTED_WITHIN = 20  # replies
@@ -57,6 +58,9 @@ class Tally:
         self.with_invalid += "invalid" in facts.statuses
         self.usage += rollout.usage
 
+    def verdicts(self) -> str:
+        return f"{self.good:,} good, {self.games - self.good:,} bad"
+
 
 async def play_all(
     jobs: Iterable[Job],
@@ -66,41 +70,42 @@ async def play_all(
     total: int,
     max_turns: int | None = None,
     allow_empty_reasoning: bool = False,
-    show_progress: bool = True,
+    progress_every: float = 0.0,
     **fields: Any,
 ) -> Tally:
     """Plays the jobs, as many at once as the endpoint's settings allow, until they or the endpoint end.
 
-    `fields` go into every row. Look at `endpoint.halt` for why the run ended early.
+    `fields` go into every row, `progress_every` is that of `Progress`. Look at `endpoint.halt` for why the run ended
+    early.
     """
-    from tqdm import tqdm  # here, so that `--help` does without
-
     tally, queue = Tally(), iter(jobs)
     ask = _Listener(endpoint, allow_empty_reasoning)
-    with tqdm(total=total, unit="game", disable=not show_progress, dynamic_ncols=True, file=Listener()) as bar:
+    progress = Progress("games", total, endpoint, tally.verdicts, every=progress_every)
 
-        def count(rollout: Rollout) -> None:
-            tally.count(rollout)
-            bar.set_postfix_str(_so_far(tally, endpoint), refresh=False)
-            bar.update()
+    def count(rollout: Rollout) -> None:
+        tally.count(rollout)
+        progress.done += 1
 
-        async def work() -> None:
-            for job in queue:
-                if endpoint.halt is not None:
-                    return
-                turns = max_turns or default_max_turns(job.puzzle, job.ruleset)
-                try:
-                    rollout = await play_game(job, ask, turns, model=endpoint.settings.model, **fields)
-                    if rollout is not None:
-                        tally.ran.add(job.puzzle.key)
-                        _save(rollout, results, endpoint, tally, partial(count, rollout))
-                except Exception as error:  # a bug of ours must not take the other games with it
-                    endpoint.stop_for_bug(error, f"while playing {job.puzzle.puzzle_id}")
-                    return
+    async def work() -> None:
+        for job in queue:
+            if endpoint.halt is not None:
+                return
+            turns = max_turns or default_max_turns(job.puzzle, job.ruleset)
+            progress.begun += 1
+            try:
+                rollout = await play_game(job, ask, turns, model=endpoint.settings.model, **fields)
+                if rollout is not None:
+                    tally.ran.add(job.puzzle.key)
+                    _save(rollout, results, endpoint, tally, partial(count, rollout))
+            except Exception as error:  # a bug of ours must not take the other games with it
+                endpoint.stop_for_bug(error, f"while playing {job.puzzle.puzzle_id}")
+                return
+            finally:
+                progress.ended += 1
 
-        async with results, asyncio.TaskGroup() as workers:
-            for _ in range(min(endpoint.settings.max_concurrent, total)):
-                workers.create_task(work())
+    async with progress, results, asyncio.TaskGroup() as workers:
+        for _ in range(min(endpoint.settings.max_concurrent, total)):
+            workers.create_task(work())
     return tally
 
 
@@ -142,13 +147,6 @@ def run_table(tally: Tally, asked_for: int, puzzles: int, endpoint: Endpoint, se
         "time": f"{seconds:.1f} s",
     }
     return "\n".join(f"  {name + ':':<23}{value}" for name, value in rows.items() if value)
-
-
-def _so_far(tally: Tally, endpoint: Endpoint) -> str:
-    spent = "" if endpoint.cost is None else f", {endpoint.cost:.2f} USD"
-    failed = f", {endpoint.failed_attempts} failed requests" if endpoint.failed_attempts else ""
-    tokens = f"{endpoint.usage.input / 1e3:,.0f}k in, {endpoint.usage.output / 1e3:,.0f}k out"
-    return f"{tally.good} good, {tally.games - tally.good} bad, {tokens}{spent}{failed}"
 
 
 class _Listener:

@@ -245,6 +245,7 @@ async def play_jobs(
             total=len(jobs),
             max_turns=args.max_turns,
             allow_empty_reasoning=args.allow_empty_reasoning,
+            progress_every=args.progress_every,
             sampling=without_secrets(sampling_of(args)),
         )
     endpoint.settle()

@@ -10,11 +10,24 @@ NAMED_PROBLEMS = 20  # problems named one by one unless --verbose asks for all
 _STEERING = r"\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 _CONTROL_CHARACTERS = re.compile(rf"[\n{_STEERING}]+")
 _ALL_BUT_NEWLINES = re.compile(f"[{_STEERING}]")
+_ALL_BUT_COLOURS = re.compile(rf"(?!\x1b\[[\d;]*m)[{_STEERING}]")
+_LINE_ENDS = re.compile(r"\r\n|[\n\u2028\u2029]")
+TAB = "    "
 
 
 def printable(text: str) -> str:
     """One line without what could steer a terminal: what files and endpoints say is data."""
     return " ".join(_CONTROL_CHARACTERS.sub(" ", text).split())
+
+
+def visible(text: str) -> str:
+    """One line of a text, with what could steer a terminal written out: an escape as \\x1b."""
+    return _CONTROL_CHARACTERS.sub(lambda found: ascii(found[0])[1:-1], text.replace("\t", TAB))
+
+
+def visible_lines(text: str) -> list[str]:
+    """The lines of a text, each as `visible` gives it."""
+    return [visible(line) for line in _LINE_ENDS.split(text)]
 
 
 def notify(line: str) -> None:
@@ -43,12 +56,13 @@ def show_trace(error: BaseException, clean: Callable[[str], str]) -> None:
 class Output:
     """Standard output: names of files, ids and reasons that others chose can neither steer a terminal nor end a run."""
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: TextIO, *, colours: bool = False):
         self.stream = stream
+        self._steering = _ALL_BUT_COLOURS if colours else _ALL_BUT_NEWLINES
 
     def write(self, text: str) -> int:
         encoding = self.stream.encoding or "utf-8"
-        self.stream.write(_ALL_BUT_NEWLINES.sub(" ", text).encode(encoding, "backslashreplace").decode(encoding))
+        self.stream.write(self._steering.sub(" ", text).encode(encoding, "backslashreplace").decode(encoding))
         return len(text)
 
     def flush(self) -> None:
@@ -60,6 +74,12 @@ class Output:
 
 class Listener:
     """Standard error that may be gone: a terminal closed or a pipe cut must not end a run that is paid for."""
+
+    # All are one stream: tqdm looks for bars on the stream it writes to, and takes them away meanwhile.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Listener)
+
+    __hash__ = object.__hash__
 
     def write(self, text: str) -> None:
         with suppress(OSError, ValueError):  # the second where Python has closed it

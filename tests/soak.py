@@ -47,7 +47,8 @@ STATUSES = {signal.SIGKILL: {-9, 0}, signal.SIGTERM: {130, -15, 143, 0}, signal.
 LONGEST_END = 60.0  # seconds from a gentle signal to the end
 LONGEST_RUN = 3600.0  # seconds
 MOST_LAST_RUNS = 10
-_BAR = re.compile(r"\| (\d+)/\d+ \[")
+_PROGRESS = re.compile(r"([\d,]+)/([\d,]+) games in ")
+_OFTEN = ("--progress-every", "0.05")
 _LOOP = re.compile(r"^loop \d+: (\d+) of \d+ games played, in (\S+)$", re.MULTILINE)
 _STEP = re.compile(r"^  games: +([\d,]+) of .*?^wrote (\S+)$", re.MULTILINE | re.DOTALL)
 
@@ -133,7 +134,7 @@ def endpoint(soak: Soak, rate: float, seed: int, latency: float) -> Iterator[str
 
 def command_of(soak: Soak, url: str, script: str, *flags: str) -> list[str]:
     where = ("--puzzles", str(soak.folder / "puzzles.jsonl"), "--results-dir", str(soak.results))
-    return [sys.executable, script, *where, "-b", url, "-m", "simulated", *PLAYER, *flags]
+    return [sys.executable, script, *where, "-b", url, "-m", "simulated", *PLAYER, *_OFTEN, *flags]
 
 
 def run(soak: Soak, command: list[str], limit: float, patience: float) -> None:
@@ -174,12 +175,12 @@ def hear_hangups() -> None:
 
 
 def counted_in(stderr: str) -> int:
-    """Games that progress bars have counted, one bar after the other."""
-    whole = last = 0
-    for shown in map(int, _BAR.findall(stderr)):
-        if shown < last:
+    """Games that lines of progress have counted, one loop after the other."""
+    whole = last = last_total = 0
+    for games, total in _PROGRESS.findall(stderr.replace(",", "")):
+        if int(total) != last_total or int(games) < last:
             whole += last
-        last = shown
+        last, last_total = int(games), int(total)
     return whole + last
 
 
@@ -194,7 +195,7 @@ def look_at(soak: Soak, one: Run, stderr: str) -> None:
     in_file = {name: rows_of(soak.results / name) for name in one.files}
     rows = sum(map(len, in_file.values()))
     if rows < one.counted:
-        soak.broken.append(f"{one.name}: its progress bar counted {one.counted} games, its files hold {rows}")
+        soak.broken.append(f"{one.name}: its progress counted {one.counted} games, its files hold {rows}")
     for name, games in one.summaries.items():
         if (there := len(in_file.get(name, ()))) != games:
             soak.broken.append(f"{one.name}: says {games} games are in {name}, {there} are")

@@ -134,7 +134,7 @@ def played(wire: Wire, folder: Any, games: list[Job], **options: Any) -> tuple[l
         results = ResultsFile(lambda: claim_results_file(folder))
         with interrupts(wire.endpoint):
             async with wire.endpoint:
-                return await play_all(games, wire.endpoint, results, total=len(games), show_progress=False, **options)
+                return await play_all(games, wire.endpoint, results, total=len(games), **options)
 
     tally = run(play())
     rows = [read_row(line) for path in results_files(folder) for line in path.read_bytes().splitlines()]
@@ -982,7 +982,7 @@ def test_a_second_signal_gives_up_the_requests_in_flight(tmp_path: Any, numbers:
         results = ResultsFile(lambda: claim_results_file(tmp_path))
         with interrupts(wire.endpoint):
             async with wire.endpoint:
-                await play_all(jobs(9), wire.endpoint, results, total=9, show_progress=False)
+                await play_all(jobs(9), wire.endpoint, results, total=9)
         ended.append(asyncio.get_running_loop().time())
 
     run(play())
@@ -1008,7 +1008,7 @@ def test_a_signal_during_a_long_pause_ends_it(tmp_path: Any) -> None:
         results = ResultsFile(lambda: claim_results_file(tmp_path))
         with interrupts(wire.endpoint):
             async with wire.endpoint:
-                await play_all(jobs(3), wire.endpoint, results, total=3, show_progress=False)
+                await play_all(jobs(3), wire.endpoint, results, total=3)
         ended.append(asyncio.get_running_loop().time())
 
     run(play())
@@ -1032,7 +1032,7 @@ def test_two_signals_stop_a_run_at_once_that_was_already_ending(tmp_path: Any) -
         results = ResultsFile(lambda: claim_results_file(tmp_path))
         with interrupts(wire.endpoint):
             async with wire.endpoint:
-                await play_all(jobs(9), wire.endpoint, results, total=9, show_progress=False)
+                await play_all(jobs(9), wire.endpoint, results, total=9)
         ended.append(asyncio.get_running_loop().time())
 
     run(go())

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import generate_rollouts
-from connections_env import catalogue, simulated
+from connections_env import catalogue, show, simulated
 from connections_env.faults import KINDS
 from connections_env.records import Rollout
 from tests import soak
@@ -25,6 +25,7 @@ SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 PARSERS = {name: importlib.import_module(name.removesuffix(".py")).parse_args for name in SCRIPTS}
 PARSERS["-m connections_env.simulated"] = simulated.parse_args
 PARSERS["-m connections_env.puzzles"] = catalogue.parse_args
+PARSERS["-m connections_env.show"] = show.parse_args
 PARSERS["-m tests.benchmarks"] = benchmarks.parse_args
 PARSERS["-m tests.soak"] = soak.parse_args
 TIMES = re.compile(r"[\d.]+ s$", re.MULTILINE)
@@ -131,6 +132,12 @@ def test_the_flags_of_the_catalogue_are_those_its_section_tells_of():
     section = README.split("## Your puzzles")[1].split("\n## ")[0]
     told = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", section)) - {"--puzzles", "-m"}
     assert told == flags_of("-m", "connections_env.puzzles") - {"-h", "--help", "--verbose"}
+
+
+def test_the_flags_of_show_are_those_its_section_tells_of():
+    section = README.split("## Looking at games")[1].split("\n## ")[0]
+    told = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", section)) - {"-m"}
+    assert told == flags_of("-m", "connections_env.show") - {"-h", "--help", "-v", "--verbose"}
 
 
 def test_the_shown_record_has_exactly_the_fields_of_a_row():

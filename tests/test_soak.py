@@ -13,10 +13,11 @@ import pytest
 from tests.soak import Soak, counted_in, prove, results_in, rows_of, soaked
 
 
-def test_progress_bars_are_added_up() -> None:
-    first = "  0%|   | 0/9 [00:00<?, ?game/s]\r 11%|#  | 1/9 [00:01]\r100%|###| 9/9 [00:09]\nloop 1\n"
+def test_the_progress_of_loops_is_added_up() -> None:
+    first = "0/9 games in 0:00 | 0 good, 0 bad\n1/9 games in 0:30 | 1 good, 0 bad\n9/9 games in 0:41\nloop 1\n"
     assert counted_in(first) == 9
-    assert counted_in(f"{first}  0%|  | 0/40 [\r 50%|# | 20/40 [") == 29
+    assert counted_in(f"{first}20/1,040 games in 0:30 | 20 good") == 29
+    assert counted_in(f"{first}3/9 games in 0:30 | 20 good") == 12
     assert counted_in("") == 0
 
 
