@@ -20,6 +20,7 @@ from connections_env.foreign import Origin, rollout_at
 from connections_env.puzzles import Puzzle
 from connections_env.records import FutureRow, Rollout
 from connections_env.scan import OURS, Scan, Stretch, Wanted, id_key, scan, scan_some
+from connections_env.signals import at_once
 from connections_env.truncation import Truncate
 
 PAYS_FROM = 2**25  # bytes to read, from which on more processes are worth starting
@@ -183,7 +184,8 @@ def scan_all(stretches: list[Stretch], wanted: Wanted) -> Iterator[Scan]:
     import multiprocessing  # here, since few need it
 
     context = multiprocessing.get_context("fork")
-    with context.Pool(processes, _become_a_reader) as pool:
+    # A pool ends its processes by SIGTERM, and waits for ever for one that did not die of it.
+    with at_once(), context.Pool(processes, _become_a_reader) as pool:
         for found in pool.imap(partial(scan_some, wanted=wanted), shares):
             yield from found
 

@@ -469,7 +469,7 @@ junk = (st.binary(max_size=60) | mutations()).map(lambda line: line.replace(b"\n
 def surely_unreadable(line: bytes) -> bool:
     with contextlib.suppress(ValueError, RecursionError):
         return not isinstance(json.loads(line.decode()), dict)
-    return bool(line.strip())
+    return bool(line.removeprefix(b"\xef\xbb\xbf").strip())
 
 
 @PROPERTY

@@ -68,7 +68,10 @@ def until(fact: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
 
 
 def ended(process: "subprocess.Popen[str]", *statuses: int) -> tuple[str, str]:
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode in statuses, err
     assert "Traceback" not in err
     return out, err
@@ -300,6 +303,34 @@ def test_files_that_belong_together_are_all_old_or_all_new_when_a_step_is_stoppe
     assert {name for name in now if now[name] == b"old\n"} == (
         {"good_examples.jsonl", "bad_examples.jsonl"} if kept else set()
     )
+
+
+SLOW_READERS = """
+import time, connections_env.standings as standings
+standings.PAYS_FROM, scan = 1, standings.scan_some
+def slow(*args, **options):
+    open(f"read_{{time.time_ns()}}", "w").close()
+    time.sleep({seconds})
+    return scan(*args, **options)
+slow.__module__, slow.__qualname__ = "connections_env.standings", "scan_some"
+standings.scan_some = slow
+"""
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_processes_that_read_results_end_with_the_command_and_say_nothing(
+    tmp_path: Path, number: signal.Signals | None
+) -> None:
+    results_file(Path("results/results_1.jsonl"), [won(puzzle) for puzzle in PUZZLES])
+    argv = ["--dry-run", "--puzzles", puzzle_file(Path("p.jsonl"), PUZZLES), "--results-dir", "results"]
+    code = SLOW_READERS.format(seconds=20 if number else 0)
+    process = start("iterative_generate", *argv, code=code, start_new_session=True)
+    if number:
+        until(lambda: bool(list(tmp_path.glob("read_*"))), process)
+        os.killpg(process.pid, number)  # as a terminal does: to all of them
+    out, err = ended(process, *((130, -number) if number else (0,)))
+    assert (out.startswith("Loop 1: 6 Good"), "KeyboardInterrupt" in err) == (not number, False)
+    assert list(tmp_path.glob("read_*"))
 
 
 # Nobody listens
