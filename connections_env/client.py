@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
-from connections_env.completions import read_completion, read_error, read_retry_after, read_usage
+from connections_env.completions import estimated_usage, read_completion, read_error, read_retry_after, read_usage
 from connections_env.masking import MASK, SHORTEST_SECRET, masker
 from connections_env.play import Answer
+from connections_env.prompts import Message
 from connections_env.records import Usage
 from connections_env.terminal import printable
 
@@ -30,7 +31,7 @@ _NEEDED = ("accept", "content-type", "user-agent", "authorization")
 CONNECT_TIMEOUT = 30.0  # seconds
 LONGEST_MESSAGE = 300  # characters kept of what an endpoint says about an error
 SHORTEST_IN_URL = 4  # characters; masking less would only garble what is said
-LONGEST_START = 60  # bytes shown of an answer that is something else, such as a proxy's page
+LONGEST_START = 60  # characters shown of an answer that is something else, such as a proxy's page
 _CONTEXT_LENGTH = re.compile(r"context|maximum.{0,20}(length|token)|too (long|many tokens)", re.IGNORECASE)
 
 
@@ -117,8 +118,10 @@ class Client:
         try:
             completion = json.loads(response.content)
         except (ValueError, RecursionError):  # no JSON, or none of sane depth
-            start = self._clean(response.content[:LONGEST_START].decode(errors="replace").strip())
-            return Failure(f"the answer is no chat completion{start and f' but starts {start!r}'}")
+            text = response.content.decode(errors="replace").strip()
+            start = self._clean(text[:LONGEST_START])
+            what = f"the answer is no chat completion{start and f' but starts {start!r}'}"
+            return Failure(what, usage=_of_broken(text, body["messages"]))
         try:
             return self._without_key(read_completion(completion, body["messages"]))
         except (AttributeError, LookupError, TypeError):
@@ -200,6 +203,11 @@ def _secrets_of(base_url: str) -> list[str]:
     secrets = [b64encode(user.encode()).decode(), user, user.partition(":")[2], url.query]
     secrets += [value for _, value in parse_qsl(url.query)]
     return [secret for secret in secrets if len(secret) >= SHORTEST_IN_URL]
+
+
+def _of_broken(text: str, messages: list[Message]) -> Usage:
+    """What an answer took that broke off: it was made and is paid for, as far as it came, whatever became of it."""
+    return estimated_usage(messages, text) if text.startswith("{") else Usage(requests=1)
 
 
 def _root(error: BaseException) -> BaseException:

@@ -13,6 +13,8 @@ from connections_env.play import Answer, estimated_tokens
 from connections_env.prompts import Message
 from connections_env.records import Usage
 
+MOST_TOKENS = 10**9  # of one request; a larger count is a mistake
+_CACHED = ("prompt_tokens_details", "cached_tokens")
 SIMULATED = "simulated-player"
 """The `system_fingerprint` by which the simulated player's answers are told from a real model's."""
 
@@ -49,12 +51,17 @@ def read_completion(completion: Any, messages: list[Message]) -> Answer:
     content = text_of(message.get("content"))
     reasoning = text_of(message.get("reasoning_content") or message.get("reasoning"))
     usage = read_usage(completion)
-    if usage is None:  # budgets must hold all the same
-        asked = sum(estimated_tokens(message["content"]) for message in messages)
-        usage = Usage(input=asked, output=estimated_tokens(reasoning + content), requests=1)
+    if usage is None:
+        usage = estimated_usage(messages, reasoning + content)
     finish = text_of(choice.get("finish_reason")) or None
     simulated = completion.get("system_fingerprint") == SIMULATED
     return Answer(Reply(content, reasoning, finish, usage.output), usage, simulated)
+
+
+def estimated_usage(messages: list[Message], said: str) -> Usage:
+    """What a request took whose answer does not say: budgets must hold all the same."""
+    asked = sum(estimated_tokens(message["content"]) for message in messages)
+    return Usage(input=asked, output=estimated_tokens(said), requests=1)
 
 
 def read_usage(completion: Any) -> Usage | None:
@@ -66,9 +73,9 @@ def read_usage(completion: Any) -> Usage | None:
     return Usage(
         input=asked,
         output=said,
-        # DeepSeek names it otherwise than OpenAI.
-        cached=_count(counts, "prompt_tokens_details", "cached_tokens") or _count(counts, "prompt_cache_hit_tokens"),
-        reasoning=_count(counts, "completion_tokens_details", "reasoning_tokens"),
+        # DeepSeek names it otherwise than OpenAI. Both are parts of a whole, whatever is said: no cost is negative.
+        cached=min(asked, _count(counts, *_CACHED) or _count(counts, "prompt_cache_hit_tokens")),
+        reasoning=min(said, _count(counts, "completion_tokens_details", "reasoning_tokens")),
         requests=1,
     )
 
@@ -77,4 +84,4 @@ def _count(counts: Any, *path: str, none: int = 0) -> int:
     """The number at a path of keys, `none` where there is none that could be a count."""
     for name in path:
         counts = counts.get(name) if isinstance(counts, dict) else None
-    return counts if isinstance(counts, int) and counts >= 0 else none
+    return counts if isinstance(counts, int) and 0 <= counts < MOST_TOKENS else none

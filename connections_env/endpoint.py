@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from connections_env.client import Client, Failure
-from connections_env.patience import LONGEST_BACKOFF, Attempts, Breaker
+from connections_env.patience import Attempts, Breaker
 from connections_env.play import Answer, PromptTooLong, Stopped
 from connections_env.prices import Prices
 from connections_env.prompts import Message
@@ -25,6 +25,7 @@ from connections_env.width import Width
 if TYPE_CHECKING:
     from httpx2 import AsyncBaseTransport
 
+WORTH_TELLING = 10.0  # seconds of waiting
 INTERRUPTED = 130  # exit status after a signal, as shells give it
 _WAY_OUT = {
     401: "check the API key",
@@ -89,8 +90,8 @@ class Endpoint:
         self._halted = asyncio.Event()
         self._in_flight: set[asyncio.Task[Any]] = set()
         self._paused_until = 0.0  # on the monotonic clock, shared by all workers
+        self._told_until = 0.0  # until when a wait is known that was told
         self._breaker = Breaker(settings.give_up_after)
-        self._asking = 0  # requests that wait for an answer, in flight or not
         self.answers = 0
         self._given_up = ""  # why a game was, since the last answer
 
@@ -152,49 +153,45 @@ class Endpoint:
     async def _ask(self, messages: list[Message], request_id: str) -> Answer:
         body = {"model": self.settings.model, "messages": messages, **self.settings.sampling}
         attempts, spent_before = Attempts(), Usage()
-        self._asking += 1
-        try:
-            while True:
-                sent, got = await self._send(body, request_id)
-                attempts.made += 1
-                self.usage += got.usage
-                if isinstance(got, Answer):
-                    self.answers += 1
-                    self._breaker.answered(sent)
-                    self._given_up = ""
-                    self._width.widen()
-                    return replace(got, usage=spent_before + got.usage) if attempts.made > 1 else got
-                spent_before += got.usage
-                self.failed_attempts += 1
-                if got.too_long:
-                    self._breaker.answered(sent)
-                if not got.may_pass:
-                    self._refuse(got, resumed=any(message["role"] == "assistant" for message in messages))
-                await self._wait(self._delay(got, sent, attempts))
-        finally:
-            self._asking -= 1
+        while True:
+            sent, got = await self._send(body, request_id, attempts)
+            if isinstance(got, Answer):
+                self.answers += 1
+                self._breaker.answered(sent)
+                self._given_up = ""
+                self._width.widen(sent)
+                return replace(got, usage=spent_before + got.usage) if attempts.made > 1 else got
+            spent_before += got.usage
+            if got.too_long:
+                self._breaker.answered(sent)
+            if not got.may_pass:
+                self._refuse(got, resumed=any(message["role"] == "assistant" for message in messages))
+            if not got.rate_limited:
+                await self._wait(self._delay(got, attempts))
 
-    def _delay(self, failure: Failure, sent: float, attempts: Attempts) -> float:
+    def _delay(self, failure: Failure, attempts: Attempts) -> float:
         """Seconds to wait before a request is tried again; raises `Stopped` where it, or the run, is given up."""
-        limited = failure.rate_limited
-        attempts.failed(rate_limited=limited, last_answered=self._breaker.last_answered, alone=self._asking == 1)
+        # Who never answered may well be misspelt, and giving up costs nothing yet.
+        own = not self._proven or self._breaker.last_answered >= attempts.last_failed
+        attempts.failed(own=own and not failure.rate_limited)
         if self._breaker.failed(failure.retry_after):
             self._stop_for_outage(failure.what)
         if attempts.own_failures > self.settings.max_retries:
-            self._give_up(failure.what, attempts.made)
-        delay = max(attempts.backoff(limited, self._breaker), failure.retry_after or 0.0)
-        if limited:  # the endpoint lives and is full: that is for all to know
-            self._width.narrow(sent)
-            self._paused_until = max(self._paused_until, time.monotonic() + delay)
-        if not self._proven or delay > LONGEST_BACKOFF:
+            self._give_up(failure.what, attempts)
+        delay = max(attempts.backoff(failure.rate_limited, self._breaker), failure.retry_after or 0.0)
+        if time.monotonic() >= self._told_until and (not self._proven or delay > WORTH_TELLING):
+            self._told_until = time.monotonic() + delay  # the others are told the same
             self._notify(f"{failure.what}; trying again in {delay:.1f} s")
         return delay
 
-    async def _send(self, body: dict[str, Any], request_id: str) -> tuple[float, Answer | Failure]:
+    def _slow_down(self, failure: Failure, sent: float, attempts: Attempts) -> None:
+        """After a 429: the endpoint lives and is full, which is about everyone's requests and never about this one."""
+        self._width.narrow(sent)
+        self._paused_until = max(self._paused_until, time.monotonic() + self._delay(failure, attempts))
+
+    async def _send(self, body: dict[str, Any], request_id: str, attempts: Attempts) -> tuple[float, Answer | Failure]:
         """When the request was sent and what came back, once no pause, no crowd and no budget is in its way."""
-        while (pause := self._paused_until - time.monotonic()) > 0:  # another 429 may prolong it meanwhile
-            await self._wait(pause)
-        await self._width.enter()
+        await self._take_place()
         task = asyncio.current_task()
         assert task is not None
         self._in_flight.add(task)
@@ -202,7 +199,14 @@ class Endpoint:
             if self._halted.is_set():
                 raise Stopped
             self._check_budget()
-            return time.monotonic(), await self._client.send(body, request_id)
+            attempts.made += 1
+            sent = time.monotonic()
+            got = await self._client.send(body, request_id)
+            self.usage += got.usage
+            self.failed_attempts += isinstance(got, Failure)
+            if isinstance(got, Failure) and got.rate_limited:
+                self._slow_down(got, sent, attempts)  # before the place goes to the next who waits
+            return sent, got
         except asyncio.CancelledError:
             if not self._aborting:
                 raise
@@ -211,6 +215,17 @@ class Endpoint:
         finally:
             self._in_flight.discard(task)
             self._width.leave()
+
+    async def _take_place(self) -> None:
+        """Waits until no pause is on and there is room: a 429 may begin or prolong a pause while others wait."""
+        while not self._halted.is_set():
+            if (pause := self._paused_until - time.monotonic()) > 0:
+                await self._wait(pause)
+            await self._width.enter()
+            if self._paused_until <= time.monotonic():
+                return
+            self._width.leave()
+        raise Stopped
 
     async def _wait(self, seconds: float) -> None:
         """Sleeps, unless the run is halted before or meanwhile."""
@@ -244,12 +259,12 @@ class Endpoint:
         )
         raise Stopped
 
-    def _give_up(self, what: str, attempts: int) -> NoReturn:
+    def _give_up(self, what: str, attempts: Attempts) -> NoReturn:
         """Ends this game; the run goes on, unless it has not begun yet."""
         if not self._proven:
             self._stop_for_outage(what)
         self._given_up = what
-        self._notify(f"gave a game up after {attempts} attempts ({what}); it can be resumed")
+        self._notify(f"gave a request up after {attempts.made} attempts ({what}); the next run asks again")
         raise Stopped
 
     def _stop_for_outage(self, what: str) -> NoReturn:

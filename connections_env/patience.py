@@ -31,7 +31,7 @@ class Breaker:
 
     def answered(self, sent: float) -> None:
         self.last_answered = max(self.last_answered, sent)
-        self._silent_since, self._failures, self._longest_wait = None, 0, 0.0
+        self._silent_since, self._failures, self._longest_wait, self._excused_until = None, 0, 0.0, 0.0
 
     def failed(self, retry_after: float | None) -> bool:
         """Takes note of a failure that may pass; True if it is one too many."""
@@ -58,14 +58,11 @@ class Attempts:
 
     made: int = 0
     own_failures: int = 0
-    """Those that happened while others were answered who asked later, or that nobody else could disprove."""
-    limited: int = 0
-    """Answers 429, which are about everyone's requests and never about this one."""
+    """Those that happened while others were answered who asked later, or before anyone was."""
     last_failed: float = 0.0
 
-    def failed(self, *, rate_limited: bool, last_answered: float, alone: bool) -> None:
-        self.limited += rate_limited
-        self.own_failures += not rate_limited and (alone or last_answered >= self.last_failed)
+    def failed(self, *, own: bool) -> None:
+        self.own_failures += own
         self.last_failed = time.monotonic()
 
     def backoff(self, rate_limited: bool, breaker: Breaker) -> float:

@@ -1,11 +1,15 @@
 """How many requests may be in flight: half as many after a 429, slowly more while answers come.
 
-Additive increase, multiplicative decrease, as TCP shares a line (Chiu and Jain, 1989).
+Additive increase, multiplicative decrease, as TCP shares a line (Chiu and Jain, 1989), with its slow start (Jacobson,
+1988): what was narrowed again and again while nothing was answered doubles by the round of answers until it is half of
+what was too much.
 """
 
 import asyncio
 import time
 from collections import deque
+
+ROUNDS = 64  # of answers from nothing to the ceiling, however high it is
 
 
 class Width:
@@ -16,6 +20,8 @@ class Width:
         self.allowed = float(ceiling)
         self.in_use = 0
         self._narrowed_at = 0.0
+        self._answered = True  # to a request sent since it was narrowed
+        self._known_good = 0.0  # width up to which it widens fast
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> None:
@@ -41,11 +47,15 @@ class Width:
         if sent_at >= self._narrowed_at:
             self._narrowed_at = time.monotonic()
             self.allowed = max(self.allowed / 2, 1.0)
+            if self._answered:
+                self._known_good, self._answered = self.allowed, False
 
-    def widen(self) -> None:
-        """After an answer: one place more for every round of answers."""
-        if self.allowed < self.ceiling:
-            self.allowed = min(self.allowed + 1 / self.allowed, float(self.ceiling))
+    def widen(self, sent_at: float) -> None:
+        """After an answer to a request sent at this time; what was sent before the last narrowing proves nothing."""
+        if self.allowed < self.ceiling and sent_at >= self._narrowed_at:
+            self._answered = True
+            step = 1.0 if self.allowed < self._known_good else max(self.ceiling / ROUNDS, 1.0) / self.allowed
+            self.allowed = min(self.allowed + step, float(self.ceiling))
             self._wake()
 
     def open(self) -> None:

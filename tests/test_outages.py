@@ -1,6 +1,7 @@
 """What a run makes of outages, waits asked for, refusals and unusable answers, on a clock that jumps."""
 
 import asyncio
+import json
 import re
 import tempfile
 import unicodedata
@@ -485,3 +486,121 @@ def test_a_budget_holds_to_within_what_is_in_flight_under_faults(clock: None, wi
     wire.plays(200)
     assert wire.endpoint.halt is not None
     assert 20_000 <= wire.endpoint.usage.input + wire.endpoint.usage.output < 20_000 + 1500 * width
+
+
+# The pause after a 429
+
+
+@pytest.mark.parametrize("waiting", [0, 48])
+def test_nothing_is_sent_in_a_pause_whoever_waits_for_a_place(clock: None, waiting: int) -> None:
+    def script(seen: Seen) -> Step:
+        if 1010 <= seen.at < 1010.5:
+            return refusal(429, "slow down", after=0.2 + seen.nth % 5 / 10, Retry_After="7")
+        return Sent(body=FINE, after=1 + seen.nth % 7 / 10)
+
+    wire = Wire(script, max_concurrent=16)
+    answers = wire.asks(0, *(n / 4 for n in range(20, 60 + waiting)), *([9.9] * waiting))
+    assert all(isinstance(answer, Answer) for answer in answers)
+    first = min(seen.at for seen in wire.seen if seen.at >= 1010)
+    assert not [seen.at for seen in wire.seen if first + 0.7 < seen.at < first + 7]
+
+
+def test_one_burst_of_429_halves_the_width_once(clock: None) -> None:
+    def script(seen: Seen) -> Step:
+        if 1010 <= seen.at < 1011:
+            return refusal(429, "slow down", after=0.1 + seen.nth % 9 / 10, Retry_After="3")
+        return Sent(body=PLAY(seen), after=1)
+
+    _, in_flight = widths(script, 32, games=300)
+    again = min(at for at, _ in in_flight if at >= 1012)
+    assert max(count for at, count in in_flight if at < again + 0.9 and at >= again) == 16
+
+
+@pytest.mark.parametrize("width", [8, 64, 640])
+def test_after_a_storm_of_429_the_width_is_back_within_90_rounds_of_answers(clock: None, width: int) -> None:
+    def script(seen: Seen) -> Step:
+        if 1003 <= seen.at < 1040:
+            return refusal(429, "slow down")
+        return Sent(body=PLAY(seen), after=1)
+
+    wire, in_flight = widths(script, width, games=40 * width)
+    back = next(seen.at for seen in wire.seen if seen.at >= 1040)
+    assert max(count for at, count in in_flight if back <= at < back + 0.5) <= max(width // 8, 1)
+    assert max(count for at, count in in_flight if back + 8 < at < back + 14) >= width // 2
+    assert max(count for at, count in in_flight if at < back + 90) == width
+
+
+# One request alone
+
+
+@pytest.mark.parametrize("length", [60, 200])
+def test_an_outage_that_meets_one_worker_costs_no_game(clock: None, length: float) -> None:
+    def script(seen: Seen) -> Step:
+        return refusal(503) if 1005 <= seen.at < 1005 + length else Sent(body=PLAY(seen), after=1)
+
+    wire = Wire(script, max_concurrent=1)
+    rows, _ = wire.plays(12)
+    assert wire.endpoint.halt is None
+    assert ends(rows) == {"all_categories_found": 12}
+
+
+def test_an_outage_that_meets_the_last_game_costs_it_nothing(clock: None) -> None:
+    def script(seen: Seen) -> Step:
+        if seen.request_id == "game-7" and seen.turn == 1 and seen.at < 1100:
+            return refusal(500)
+        return Sent(body=PLAY(seen), after=1)
+
+    wire = Wire(script, max_concurrent=8)
+    rows, _ = wire.plays(8)
+    assert wire.endpoint.halt is None
+    assert ends(rows) == {"all_categories_found": 8}
+
+
+def test_a_wait_asked_for_in_an_earlier_outage_does_not_put_off_the_end_of_a_later_one(clock: None) -> None:
+    def script(seen: Seen) -> Step:
+        if seen.nth == 5:
+            return refusal(503, "later", Retry_After="7200")
+        return refusal(503) if seen.at >= 1020 else Sent(body=PLAY(seen), after=1)
+
+    wire = Wire(script, max_concurrent=4, give_up_after=300)
+    wire.plays(60)
+    assert wire.endpoint.halt is not None
+    assert wire.seen[-1].at < 1400
+
+
+def test_of_many_told_to_wait_equally_long_one_says_so(clock: None) -> None:
+    def script(seen: Seen) -> Step:
+        return refusal(429, "slow down", Retry_After="61") if 1003 <= seen.at < 1005 else Sent(body=PLAY(seen), after=1)
+
+    wire = Wire(script, max_concurrent=16)
+    wire.plays(60)
+    assert [line for line in wire.lines if "slow down" in line] == ["429: slow down; trying again in 61.0 s"]
+
+
+# Counts that cannot be
+
+
+def test_cached_tokens_beside_the_prompts_make_no_negative_cost(clock: None) -> None:
+    usage = {"prompt_tokens": 60, "completion_tokens": 10, "prompt_cache_hit_tokens": 6_000_000}
+    wire = Wire([completion("<guess>[A]</guess>", usage=usage)], prices=Prices(1.0, 0.1, 2.0))
+    wire.asks(0)
+    assert wire.endpoint.usage.cached == 60
+    assert wire.endpoint.cost == pytest.approx((60 * 0.1 + 10 * 2) / 1e6)
+
+
+@pytest.mark.parametrize("count", [-5, 10**30])
+def test_a_count_that_cannot_be_is_estimated(clock: None, count: int) -> None:
+    usage = {"prompt_tokens": count, "completion_tokens": count}
+    wire = Wire([completion("<guess>[A]</guess>", usage=usage)])
+    wire.asks(0)
+    assert 0 < wire.endpoint.usage.input < 10_000
+    assert 0 < wire.endpoint.usage.output < 100
+
+
+def test_a_budget_counts_what_answers_held_that_broke_off(clock: None) -> None:
+    torn = json.dumps(completion("x" * 8000)).encode()[:-200]
+    wire = Wire(lambda seen: FINE if seen.nth == 0 else Sent(body=torn), token_budget=20_000)
+    wire.asks(0, 1)
+    assert wire.endpoint.halt is not None
+    assert wire.endpoint.halt.exit_status == 0
+    assert len(wire.seen) < 14

@@ -102,7 +102,7 @@ def test_one_that_leaves_lets_in_as_many_as_have_room() -> None:
         await crowd.come(*"BCDE")
         assert crowd.inside == ["A"]
         while crowd.width.allowed < 3:
-            crowd.width.widen()
+            crowd.width.widen(time.monotonic())
         await crowd.go("A")
         assert crowd.inside == [*"BCD"]
 
@@ -192,7 +192,7 @@ def test_a_round_of_answers_widens_by_about_one_place(places: int) -> None:
     width = Width(64)
     width.allowed = float(places)
     for _ in range(places):
-        width.widen()
+        width.widen(time.monotonic())
     assert places + 0.7 < width.allowed <= places + 1
     if places == 1:
         assert width.allowed == 2
@@ -204,7 +204,7 @@ def test_it_widens_up_to_the_ceiling_and_stays_there(ceiling: int) -> None:
     width.narrow(EARLIER)
     for _ in range(ceiling**2):
         before = width.allowed
-        width.widen()
+        width.widen(time.monotonic())
         assert before <= width.allowed <= ceiling
     assert width.allowed == ceiling
 
@@ -242,7 +242,7 @@ def test_whatever_happens_no_place_is_lost_none_is_given_twice_and_the_oldest_is
             elif what == "narrow":
                 width.narrow(time.monotonic())
             elif what == "widen":
-                width.widen()
+                width.widen(time.monotonic())
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
             assert width.in_use == len(crowd.inside) <= ceiling
