@@ -640,7 +640,8 @@ def on_a_terminal(*argv: str, rows: int = 24, **env: str) -> tuple[str, int]:
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 80, 0, 0))
     command = [sys.executable, "-m", "connections_env.show", *argv]
     there = {"TERM": "xterm", "PYTHONPATH": str(ROOT)} | env
-    process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=os.environ | there)
+    inherited = {name: value for name, value in os.environ.items() if name not in ("LINES", "COLUMNS")}
+    process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=inherited | there)
     os.close(its)
     seen = b""
     while True:
