@@ -56,7 +56,10 @@ async def _play(args: argparse.Namespace) -> int:
     started = time.monotonic()
     new_id = rollout_ids(args, next_number(folder))
     jobs = list(fresh_jobs(enumerate(puzzles), RULESETS[args.ruleset], args.rollouts_per_example, new_id))
-    async with open_endpoint(args, puzzles) as endpoint:
+    # The same command would play all of it once more; the driver resumes what is half-played.
+    where = args.output.parent if args.output else args.results_dir
+    to_go_on = "to go on, run iterative_generate.py" + (f" --results-dir {shown(where)}" if where else "")
+    async with open_endpoint(args, puzzles, to_go_on) as endpoint:
         tally, path = await play_jobs(jobs, endpoint, lambda: _claim(args.output, folder), args)
     print(run_table(tally, len(jobs), len(puzzles), endpoint, time.monotonic() - started))
     print(f"\nwrote {shown(path)}" if path else "\nno game got a reply; nothing was written")

@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from connections_env import prompts
 from connections_env.command import exit_status
-from connections_env.endpoint import Endpoint, Halt
+from connections_env.endpoint import SAME_COMMAND, Endpoint, Halt
 from connections_env.examples import GoodRow, count_row
 from connections_env.files import shown
 from connections_env.flags import UsageError, add_flags, command_parser
@@ -201,8 +201,6 @@ async def _reduce_all(
                 rejected += done.row is None
             except Stopped:
                 continue
-            except OSError as error:
-                cannot_save(error)
             except Exception as error:  # a bug of ours must not take the other rows with it
                 endpoint.stop_for_bug(error, f"at {row.info.puzzle_id}")
             finally:
@@ -402,10 +400,8 @@ async def _reduce(args: argparse.Namespace) -> int:
     over = len({key for stream in streams for key in stream.over.values()})
     why = outcome.halt.why if outcome.halt else "the endpoint gave some requests up"
     say(f"stopped: {why}")
-    say(
-        f"{over - outcome.left} of {over} rows are finished, the outputs are as they were; what was paid for is kept: "
-        "run the same command again to go on"
-    )
+    kept = "what was paid for is kept: " if ledger.complete else ""
+    say(f"{over - outcome.left} of {over} rows are finished, the outputs are as they were; {kept}{SAME_COMMAND}")
     # A used-up budget leaves the outputs unwritten: the next step must not go on with old ones.
     return (outcome.halt.exit_status if outcome.halt else 0) or 1
 

@@ -25,6 +25,7 @@ from connections_env.width import Width
 if TYPE_CHECKING:
     from httpx2 import AsyncBaseTransport
 
+SAME_COMMAND = "run the same command again to go on"
 WORTH_TELLING = 10.0  # seconds of waiting
 INTERRUPTED = 130  # exit status after a signal, as shells give it
 _WAY_OUT = {
@@ -50,6 +51,8 @@ class EndpointSettings:
     prices: Prices | None = None
     max_cost: float | None = None
     token_budget: int | None = None
+    to_go_on: str = SAME_COMMAND
+    """What the user is to do once an outage is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +271,6 @@ class Endpoint:
         raise Stopped
 
     def _stop_for_outage(self, what: str) -> NoReturn:
-        way_out = "run the same command again to go on" if self._proven else "check --base-url and try again"
+        way_out = self.settings.to_go_on if self._proven else "check --base-url and try again"
         self.stop(f"{self._client.place} gives no answer ({what}); {way_out}", 1)
         raise Stopped

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from connections_env.durable import ResultsFile
+from connections_env.durable import ResultsFile, rescue
 from connections_env.files import claim_file, read_lines
 
 
@@ -45,7 +45,8 @@ class Ledger:
         self._accepted: dict[str, list[Rewriting]] = {}
         self._refused: dict[str, list[Rewriting]] = {}
         self._sink: ResultsFile | None = None
-        self._on_failure: Callable[[OSError], None] = lambda error: None
+        self.complete = True
+        """Is every answer saved?"""
         for path in sorted(folder.glob(".reductions_*.jsonl")):
             for line in read_lines(path):
                 with contextlib.suppress(ValidationError):  # a torn line of a run that was killed
@@ -81,15 +82,25 @@ class Ledger:
     async def saving(self, on_failure: Callable[[OSError], None]) -> AsyncIterator[None]:
         """While in this block, `add` writes to a file of this run, and `on_failure` hears at once where it cannot.
 
-        Should the file be removed meanwhile, another takes its place in the end. Raises OSError.
+        What the file could not take is saved in the end, in another or where `rescue` says.
         """
-        self._on_failure = on_failure
         async with ResultsFile(self._claim, on_failure) as self._sink:
             yield
-        if removed := self._sink.orphaned:
-            _, descriptor = self._claim()
+        if unsaved := self._sink.unsaved:
+            try:
+                self._add_file(unsaved)
+            except OSError:
+                self.complete = rescue(unsaved, ".reductions", "answers paid for", self.folder)
+
+    def _add_file(self, lines: list[str]) -> None:
+        """A file of its own for these lines: the whole of it or none. Raises OSError."""
+        path, descriptor = self._claim()
+        try:
             with os.fdopen(descriptor, "wb") as file:
-                file.writelines(line.encode() + b"\n" for line in removed)
+                file.writelines(line.encode() + b"\n" for line in lines)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
     def _claim(self) -> tuple[Path, int]:
         for number in count(1):
@@ -99,11 +110,7 @@ class Ledger:
         raise AssertionError("numbers do not end")
 
     def add(self, one: Rewriting) -> None:
-        """Keeps what was just paid for. Raises OSError."""
+        """Keeps what was just paid for."""
         assert self._sink is not None
         self._take(one)
-        try:
-            self._sink.append(one.model_dump_json())
-        except OSError as error:
-            self._on_failure(error)  # before anything else is asked for, of the same game or of another
-            raise
+        self._sink.append(one.model_dump_json())

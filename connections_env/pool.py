@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import signal
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from connections_env.durable import ResultsFile
@@ -44,8 +42,6 @@ class Tally:
     usage: Usage = field(default_factory=Usage)
     ran: set[str] = field(default_factory=set)
     """Keys of the boards on which a game got at least one reply."""
-    unsaved: list[str] = field(default_factory=list)
-    """Rows that could not be written where they belong."""
 
     def count(self, rollout: Rollout) -> None:
         facts = facts_of(rollout)
@@ -96,7 +92,7 @@ async def play_all(
                 rollout = await play_game(job, ask, turns, model=endpoint.settings.model, **fields)
                 if rollout is not None:
                     tally.ran.add(job.puzzle.key)
-                    _save(rollout, results, endpoint, tally, partial(count, rollout))
+                    results.append(rollout.to_line(), partial(count, rollout))
             except Exception as error:  # a bug of ours must not take the other games with it
                 endpoint.stop_for_bug(error, f"while playing {job.puzzle.puzzle_id}")
                 return
@@ -107,25 +103,6 @@ async def play_all(
         for _ in range(min(endpoint.settings.max_concurrent, total)):
             workers.create_task(work())
     return tally
-
-
-def _save(rollout: Rollout, results: ResultsFile, endpoint: Endpoint, tally: Tally, then: Callable[[], None]) -> None:
-    try:
-        results.append(rollout.to_line(), then)
-    except OSError as error:
-        tally.unsaved.append(rollout.to_line())
-        endpoint.stop(cannot_save(results, error), 1)
-
-
-def cannot_save(results: ResultsFile, error: OSError) -> str:
-    return f"cannot write {results.path or 'results'}: {error.strerror}; make room or mend the folder, then run again"
-
-
-def rescue(rows: list[str]) -> Path:
-    """Writes rows to a file in the system's temporary folder, often another disk. Raises OSError."""
-    with tempfile.NamedTemporaryFile(prefix="results_rescued_", suffix=".jsonl", delete=False) as file:
-        file.writelines(row.encode() + b"\n" for row in rows)
-    return Path(file.name)
 
 
 def run_table(tally: Tally, asked_for: int, puzzles: int, endpoint: Endpoint, seconds: float) -> str:

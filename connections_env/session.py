@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from connections_env.durable import ResultsFile
-from connections_env.endpoint import Endpoint, EndpointSettings, Halt
+from connections_env.durable import ResultsFile, rescue
+from connections_env.endpoint import SAME_COMMAND, Endpoint, EndpointSettings, Halt
 from connections_env.files import OFFLINE, shown
 from connections_env.flags import UsageError
 from connections_env.play import Job
-from connections_env.pool import Tally, cannot_save, interrupts, play_all, rescue
+from connections_env.pool import Tally, interrupts, play_all
 from connections_env.prices import prices_of
 from connections_env.puzzles import Puzzle
 from connections_env.steps import nearest_folder
@@ -72,7 +72,7 @@ def without_secrets(value: Any) -> Any:
     return [without_secrets(inner) for inner in value] if isinstance(value, list) else value
 
 
-def open_endpoint(args: argparse.Namespace, puzzles: Sequence[Puzzle]) -> Endpoint:
+def open_endpoint(args: argparse.Namespace, puzzles: Sequence[Puzzle], to_go_on: str = SAME_COMMAND) -> Endpoint:
     """The endpoint the flags describe; no request is made yet. Raises `UsageError`."""
     transport = None
     if args.offline:
@@ -95,6 +95,7 @@ def open_endpoint(args: argparse.Namespace, puzzles: Sequence[Puzzle]) -> Endpoi
         prices=prices_of(args),
         max_cost=args.max_cost,
         token_budget=args.token_budget,
+        to_go_on=to_go_on,
     )
     return Endpoint(settings, transport, notify)
 
@@ -236,7 +237,13 @@ async def play_jobs(
     The order is shuffled by `--seed`: whatever ends a run early, what is finished is a fair sample.
     """
     shuffled = random.Random(args.seed).sample(jobs, len(jobs))
-    results = ResultsFile(claim, on_failure=lambda error: endpoint.stop(cannot_save(results, error), 1))
+    home = results_folder(args)
+
+    def cannot_save(error: OSError) -> None:
+        place = f"cannot write {results.path or shown(home)}: {error.strerror}"
+        endpoint.stop(f"{place}; make room or mend the folder, then go on", 1)
+
+    results = ResultsFile(claim, cannot_save)
     with interrupts(endpoint), fewer_collections():
         tally = await play_all(
             shuffled,
@@ -248,10 +255,7 @@ async def play_jobs(
             progress_every=args.progress_every,
             sampling=without_secrets(sampling_of(args)),
         )
+        if results.unsaved:
+            rescue(results.unsaved, "results", "games", home)
     endpoint.settle()
-    if unsaved := [*results.orphaned, *tally.unsaved]:
-        try:
-            notify(f"{len(unsaved)} games that could not be saved are in {rescue(unsaved)}")
-        except OSError as error:
-            notify(f"{len(unsaved)} games could not be saved anywhere: {error.strerror}")
     return tally, results.path

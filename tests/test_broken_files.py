@@ -247,11 +247,14 @@ def test_games_whose_folder_is_removed_are_rescued_whole_to_a_file_named_on_stde
 
 
 def test_games_are_rescued_in_any_locale(tmp_path: Path) -> None:
-    rescue = 'from connections_env.pool import rescue; print(rescue([\'{"a": "\\xe9 \\u732b"}\']))'
+    call = """rescue(['{"a": "\\xe9 \\u732b"}'], "results", "games", Path("home"))"""
+    command = f"from pathlib import Path; from connections_env.durable import rescue; {call}"
     env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TMPDIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", rescue], cwd=ROOT, env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()).read_bytes() == '{"a": "\xe9 \u732b"}\n'.encode()
+    (rescued,) = tmp_path.glob("results_rescued_*.jsonl")
+    assert done.stderr == f"1 games that could not be saved are in {rescued}; move it to home\n"
+    assert rescued.read_bytes() == '{"a": "\xe9 \u732b"}\n'.encode()
 
 
 @pytest.fixture
