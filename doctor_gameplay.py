@@ -28,7 +28,7 @@ from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import facts_of, rank, rejection
 from connections_env.records import BadRow, ResumedFrom, Rollout
 from connections_env.salvage import job_row
-from connections_env.session import alone_with, open_endpoint, play_jobs, results_folder, rollout_ids
+from connections_env.session import alone, open_endpoint, play_jobs, results_folder, rollout_ids
 from connections_env.steps import check_input, check_writable, locked, read_step, write_rows
 from connections_env.terminal import Reporter, notify, say
 
@@ -180,7 +180,7 @@ async def _doctor(args: argparse.Namespace) -> int:
     folder = results_folder(args)
     check_writable(folder)
     check_writable(args.output_dir)
-    async with alone_with(source, "plays the jobs of"):
+    async with alone("plays the jobs of", source):
         return await _play(args, source, folder)
 
 

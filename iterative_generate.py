@@ -39,7 +39,7 @@ from connections_env.rulesets import RULESETS
 from connections_env.salvage import salvage
 from connections_env.session import (
     WhenNeeded,
-    alone_with,
+    alone,
     masked_command,
     open_endpoint,
     play_jobs,
@@ -272,15 +272,16 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
     """From the results to the final file: steps 2, 5 and 6, their files beside it. Gives the exit status."""
     work, tokenizer, limits = args.export.parent, load_tokenizer(args.tokenizer), limits_of(args)
     keys = None if args.all_puzzles else keys_of(puzzles)
-    best = filter_gameplay.run([results_folder(args)], work, args, keys)
-    print(filter_gameplay.summary(best, work, tokenizer), end="\n\n")
-    if not best.good:
-        print("nothing to export: no good game yet\n")
-        return 1
-    replace_files({work / filter_gameplay.RERUN: lines_of(filter_gameplay.rerun_ids(best, puzzles))})
-    began, good = time.monotonic(), work / filter_gameplay.GOOD
-    async with alone_with(good, "reduces"):
-        streams = reduce_tokens.survey([good], work, limits, tokenizer, report)
+    work.mkdir(parents=True, exist_ok=True)
+    async with alone("reduces games in", work):
+        best = filter_gameplay.run([results_folder(args)], work, args, keys)
+        print(filter_gameplay.summary(best, work, tokenizer), end="\n\n")
+        if not best.good:
+            print("nothing to export: no good game yet\n")
+            return 1
+        replace_files({work / filter_gameplay.RERUN: lines_of(filter_gameplay.rerun_ids(best, puzzles))})
+        began = time.monotonic()
+        streams = reduce_tokens.survey([work / filter_gameplay.GOOD], work, limits, tokenizer, report)
         goal = Plan(limits, tokenizer, Ledger(work, offline=args.offline))
         # The endpoint of the games, so that one budget bounds the whole command.
         reduced = await reduce_tokens.run(

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -32,7 +32,7 @@ from connections_env.progress import Progress
 from connections_env.puzzles import board_key
 from connections_env.records import BadRow, Usage
 from connections_env.reduction import Finished, Plan, Reducer, open_game
-from connections_env.session import alone_with, open_endpoint
+from connections_env.session import alone, open_endpoint
 from connections_env.steps import (
     check_input,
     check_writable,
@@ -373,10 +373,9 @@ async def _reduce(args: argparse.Namespace) -> int:
     inputs, started = chosen_inputs(args), time.monotonic()
     if not args.dry_run:
         check_writable(args.output_dir)
+        args.output_dir.mkdir(parents=True, exist_ok=True)
     limits, tokenizer, report = limits_of(args), load_tokenizer(args.tokenizer), Reporter(args.verbose)
-    async with AsyncExitStack() as alone:
-        for path in [] if args.dry_run else sorted(inputs):
-            await alone.enter_async_context(alone_with(path, "reduces"))
+    async with nullcontext() if args.dry_run else alone("reduces games in", args.output_dir):
         streams = survey(inputs, args.output_dir, limits, tokenizer, report)
         for stream in streams:
             if stream.skipped and not stream.rows:

@@ -199,9 +199,12 @@ def rollout_ids(args: argparse.Namespace, generation: int) -> Callable[[Puzzle, 
 
 
 @asynccontextmanager
-async def alone_with(source: Path, verb: str) -> AsyncIterator[None]:
-    """Waits until no other run works on the same input, which would pay for the same things at the same time."""
-    descriptor = os.open(source, os.O_RDONLY)
+async def alone(does: str, place: Path) -> AsyncIterator[None]:
+    """Waits until no other run works at the same place, which would pay for the same things at the same time.
+
+    `place` is a folder, or a file that no run replaces: a lock is the file's, whatever name it has by then.
+    """
+    descriptor = os.open(place, os.O_RDONLY)
     try:
         for waited in itertools.count():
             try:
@@ -209,7 +212,7 @@ async def alone_with(source: Path, verb: str) -> AsyncIterator[None]:
                 break
             except BlockingIOError:
                 if not waited:
-                    notify(f"another run {verb} {shown(source)}; waiting for it to end")
+                    notify(f"another run {does} {shown(place)}; waiting for it to end")
                 await asyncio.sleep(LOOK_EVERY)
             except OSError:
                 break  # a file system without locks

@@ -1,6 +1,7 @@
 """Disks that fill up or vanish, folders full of oddities, and files of any bytes: what is good is kept and counted."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -12,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow
 import pyarrow.parquet
@@ -28,6 +29,7 @@ import iterative_generate
 import prep_doctoring
 import reduce_tokens
 from connections_env.files import read_lines
+from connections_env.ledger import Ledger
 from connections_env.parsing import Reply
 from connections_env.records import Rollout, read_row
 from tests.rollouts import (
@@ -200,6 +202,29 @@ def test_replies_that_a_full_disk_cannot_keep_end_the_reduction_at_once_and_with
         assert "File too large" in one_line(err)
         assert len(server.seen) <= 1
         assert {name: data for name, data in contents(tmp_path).items() if data} == before
+
+
+def test_answers_that_a_full_disk_cannot_keep_are_rescued_and_read_once_they_are_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(ledger: Ledger) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    make_steps(tmp_path)
+    with Server(lambda seen: completion(f"<think>\nShort.\n</think>\n\n{last_guess(seen)}")) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "_claim", full)
+            status, _, err = ran(reduce_tokens, "-b", server.url, "-c", 1)
+        assert status == 1
+        assert "stopped: cannot write" in err
+        assert "what was paid for is kept: run the same command again" in err
+        asked = len(server.seen)
+        (rescued,) = tmp_path.glob(".reductions_rescued_*.jsonl")
+        assert f"answers paid for that could not be saved are in {rescued}; move it to" in err
+        kept = [line for path in tmp_path.glob(".reductions_*.jsonl") for line in path.read_text().splitlines()]
+        assert len(kept) == asked >= 1
+        assert ran(reduce_tokens, "-b", server.url)[0] == 0
+        assert len(server.seen) == 3
 
 
 # A folder that vanishes or takes nothing

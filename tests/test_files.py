@@ -239,15 +239,16 @@ def test_many_rows_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("left", [8, 9, 12, 15])
 def test_a_failed_write_leaves_no_half_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int) -> None:
-    counted: list[str] = []
+    counted, failures = list[str](), list[str]()
 
     async def append() -> None:
-        async with ResultsFile(lambda: claim_results_file(tmp_path)) as results:
+        hear = lambda error: failures.append(error.strerror)  # noqa: E731
+        async with ResultsFile(lambda: claim_results_file(tmp_path), hear) as results:
             results.append('{"n":1}', lambda: counted.append("1"))
             with monkeypatch.context() as patch:
                 patch.setattr(os, "write", full_after(left - 8))
-                with pytest.raises(OSError, match="No space left"):
-                    results.append('{"n":2}', lambda: counted.append("2"))
+                results.append('{"n":2}', lambda: counted.append("2"))
+            assert (results.unsaved, failures) == (['{"n":2}'], ["No space left on device"])
             results.append('{"n":3}', lambda: counted.append("3"))
 
     asyncio.run(append())
@@ -268,8 +269,9 @@ def test_a_first_row_that_cannot_be_written_leaves_no_empty_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
     monkeypatch.setattr(os, "write", full_after(left))
-    with pytest.raises(OSError, match="No space left"):
-        appending(tmp_path, ["{}" * 10])
+    failures: list[OSError] = []
+    assert appending(tmp_path, ["{}" * 10], on_failure=failures.append).unsaved == ["{}" * 10]
+    assert [error.strerror for error in failures] == ["No space left on device"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -286,10 +288,10 @@ def test_a_row_that_cannot_be_appended_leaves_a_file_that_holds_something_as_it_
             for _ in range(2):
                 with monkeypatch.context() as patch:
                     patch.setattr(os, "write", full_after(left))
-                    with pytest.raises(OSError, match="No space left"):
-                        results.append('{"n":1}', lambda: counted.append("1"))
+                    results.append('{"n":1}', lambda: counted.append("1"))
                 assert (results.path, path.read_bytes()) == (path, before)
             results.append('{"n":2}', lambda: counted.append("2"))
+        assert results.unsaved == ['{"n":1}'] * 2
 
     asyncio.run(append())
     assert path.read_bytes() == before + b'{"n":2}\n'
@@ -306,6 +308,58 @@ def test_a_failed_sync_is_an_error_and_its_rows_do_not_count(tmp_path: Path, mon
     appending(tmp_path, ["{}"], counted.append, 0.1, on_failure=failures.append)
     assert failures[0].errno == errno.EIO
     assert counted == []
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1])
+def test_after_a_failed_sync_nothing_counts_and_what_was_not_safe_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    """The kernel reports a failed write to the disk once, and then forgets it."""
+    calls, fsync = list[int](), os.fsync
+
+    def broken_at_second(fd: int) -> None:
+        calls.append(fd)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", broken_at_second)
+    counted, failures = list[str](), list[OSError]()
+
+    async def append() -> ResultsFile:
+        async with ResultsFile(lambda: claim_results_file(tmp_path), failures.append) as results:
+            results.append("first", lambda: counted.append("first"))
+            while not counted:
+                await asyncio.sleep(0.01)
+            for row in ("second", "third"):
+                results.append(row, lambda row=row: counted.append(row))
+                await asyncio.sleep(pause)
+        return results
+
+    assert asyncio.run(append()).unsaved == ["second", "third"]
+    assert (counted, len(failures)) == (["first"], 1)
+
+
+def test_a_close_that_fails_after_a_sync_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, close = list[str](), os.close
+
+    def broken(fd: int) -> None:
+        close(fd)
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    async def append() -> ResultsFile:
+        async with ResultsFile(lambda: claim_results_file(tmp_path)) as results:
+            results.append("{}", lambda: counted.append("{}"))
+            monkeypatch.setattr(os, "close", broken)
+        return results
+
+    try:
+        loop = asyncio.new_event_loop()
+        assert loop.run_until_complete(append()).unsaved == []
+    finally:
+        monkeypatch.undo()
+        loop.close()
+    assert counted == ["{}"]
 
 
 # Reading

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import iterative_generate
 import reduce_tokens
 from connections_env.examples import GoodRow, Place, canonical_row
 from connections_env.parsing import Reply, canonical
@@ -27,7 +28,7 @@ from connections_env.steps import still_to_rerun
 from connections_env.tokens import Counts, Limits, count_game, load_tokenizer
 from reduce_tokens import main
 from tests.boards import PLAIN, TOOLS
-from tests.rollouts import board, lost, rollout, script_replies, won
+from tests.rollouts import board, lost, puzzle_file, results_file, rollout, script_replies, won
 from tests.scripted import Seen, Sent, Server, completion, refusal, right_reply
 
 SENTENCE = "Each of these could belong to two groups, so I weigh one reading against the other. "  # 18 tokens
@@ -799,6 +800,23 @@ def test_what_a_simulated_endpoint_wrote_into_a_real_game_is_asked_for_again():
     assert not read("good_examples_reduced.jsonl")[0].simulated
 
 
+def test_two_exports_into_one_folder_pay_once(tmp_path):
+    puzzles = [board(n) for n in range(4)]
+    results_file(tmp_path / "res" / "results_1.jsonl", [game(puzzle, *LONG) for puzzle in puzzles])
+    flags = ["--puzzles", puzzle_file(tmp_path / "p.jsonl", puzzles), "--results-dir", tmp_path / "res", "-m", "small"]
+    with Server(lambda seen: Sent(body=obliging(seen), after=0.1)) as server:
+        flags += ["--export", tmp_path / "sft.jsonl", "-b", server.url, "-c", 1]
+        command = [sys.executable, Path(iterative_generate.__file__), *flags]
+        runs = [
+            subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        told = [run.communicate() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], told
+    assert len(server.seen) == 4 * len(LONG)
+    assert len((tmp_path / "sft.jsonl").read_text().splitlines()) == 4
+
+
 def test_two_runs_over_one_input_pay_once(tmp_path):
     write(GOOD, *(good(board(n), *LONG) for n in range(4)))
     with Server(lambda seen: Sent(body=obliging(seen), after=0.05)) as server:
@@ -806,7 +824,7 @@ def test_two_runs_over_one_input_pay_once(tmp_path):
         runs = [subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
         told = [run.communicate() for run in runs]
     assert [run.returncode for run in runs] == [0, 0]
-    assert sum("another run reduces good_examples.jsonl; waiting for it to end" in err for _, err in told) == 1
+    assert sum("another run reduces games in .; waiting for it to end" in err for _, err in told) == 1
     assert len(server.seen) == 4 * len(LONG)
 
 
