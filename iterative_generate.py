@@ -189,6 +189,7 @@ def forecast(situation: Situation, standings: Standings, args: argparse.Namespac
 
 def dry_run(args: argparse.Namespace, report: Reporter) -> Source:
     """Prints one loop's block for what is there, and gives that. Calls nobody, writes nothing."""
+    prices_of(args)  # what is wrong with them is said before anything else
     puzzles, unknown = [], None
     try:
         puzzles = chosen_puzzles(args, report, local_only=True)

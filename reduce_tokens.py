@@ -28,6 +28,7 @@ from connections_env.flags import UsageError, add_flags, command_parser
 from connections_env.ledger import Ledger, text_key
 from connections_env.play import Disagrees, Stopped
 from connections_env.pool import interrupts
+from connections_env.prices import Prices, prices_of
 from connections_env.progress import Progress
 from connections_env.puzzles import board_key
 from connections_env.records import BadRow, Usage
@@ -295,7 +296,7 @@ def _files(outcome: Outcome) -> str:
     )
 
 
-def forecast(streams: list[Stream], plan: Plan, *, verbose: bool) -> str:
+def forecast(streams: list[Stream], plan: Plan, prices: Prices | None, *, verbose: bool) -> str:
     """What a run would ask for, and about how many tokens that takes if every first rewriting is accepted."""
     lines, requests, tokens_in, tokens_out, earlier = list[str](), 0, 0, 0, 0
     todo = {key: (stream, row) for stream in streams for key, row in stream.left.items()}
@@ -329,6 +330,9 @@ def forecast(streams: list[Stream], plan: Plan, *, verbose: bool) -> str:
         "tokens in": f"about {tokens_in:,}",
         "tokens out": f"about {tokens_out:,}, and what the model thinks",
     }
+    if prices:
+        cost = prices.cost(Usage(input=tokens_in, output=tokens_out))
+        figures["cost"] = f"about {cost:.4f} USD, and what the model thinks"
     return "\n".join(
         [*lines, *([""] if lines else []), *(f"  {name + ':':<22}{text}" for name, text in figures.items())]
     )
@@ -370,7 +374,7 @@ def chosen_inputs(args: argparse.Namespace) -> list[Path]:
 
 
 async def _reduce(args: argparse.Namespace) -> int:
-    inputs, started = chosen_inputs(args), time.monotonic()
+    inputs, prices, started = chosen_inputs(args), prices_of(args), time.monotonic()
     if not args.dry_run:
         check_writable(args.output_dir)
         args.output_dir.mkdir(parents=True, exist_ok=True)
@@ -383,7 +387,7 @@ async def _reduce(args: argparse.Namespace) -> int:
         ledger = Ledger(args.output_dir, offline=args.offline, retry_rejected=args.retry_rejected)
         plan = Plan(limits, tokenizer, ledger)
         if args.dry_run:
-            print(forecast(streams, plan, verbose=args.verbose))
+            print(forecast(streams, plan, prices, verbose=args.verbose))
             return 0
         outcome = await run(
             streams,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from connections_env.quality import facts_of, rejection
-from connections_env.records import SCHEMA_VERSION, Rollout
+from connections_env.records import SCHEMA_VERSION, Rollout, Usage
 from connections_env.salvage import salvage
 from iterative_generate import main
 from tests.rollouts import (
@@ -25,6 +25,7 @@ from tests.rollouts import (
     empty,
     guess_text,
     interrupted,
+    invalid_at,
     lost,
     played,
     puzzle_file,
@@ -928,3 +929,58 @@ def test_what_is_known_to_be_wrong_is_one_line_and_exit_2(run, unplugged, tmp_pa
     assert says in err
     assert blocks(out) == []
     assert not (tmp_path / "results").exists()
+
+
+# Estimates
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out.rpartition("\n\n")[2]
+
+
+def spent_by(row: Rollout) -> Rollout:
+    return row.model_copy(update={"usage": Usage(input=1000, output=500, cached=400, requests=4)})
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "The next loop: 4 games, about 4,000 tokens in, 2,000 out (by the mean of 3)\n"),
+        (["-r", "2"], "The next loop: 8 games, about 8,000 tokens in, 4,000 out (by the mean of 3)\n"),
+        (
+            ["--price-input", "10", "--price-cached", "1", "--price-output", "20"],
+            "The next loop: 4 games, about 4,000 tokens in, 2,000 out, 0.0656 USD (by the mean of 3)\n",
+        ),
+        (["--restart-unsalvageable"], "The next loop: 5 games, about 5,000 tokens in, 2,500 out (by the mean of 3)\n"),
+    ],
+)
+def test_a_dry_run_estimates_the_next_loop_by_the_games_at_hand(tmp_path, capsys, flags, said):
+    puzzles = [board(n) for n in range(6)]  # 0 good, 1 unsalvageable, 2 salvageable, the others missing
+    rows = [won(puzzles[0]), invalid_at(puzzles[1], 0), lost(puzzles[2])]
+    results_file(tmp_path / "results" / "results_1.jsonl", map(spent_by, rows))
+    source = puzzle_file(tmp_path / "puzzles.jsonl", puzzles)
+    argv = ["--dry-run", "--puzzles", str(source), "--results-dir", str(tmp_path / "results"), *flags]
+    assert main(argv) == 0
+    assert told(capsys) == said
+
+
+@pytest.mark.parametrize("rows", [[], [lost(board(0))]])
+def test_where_no_game_says_what_it_took_nothing_is_estimated(tmp_path, capsys, rows):
+    results_file(tmp_path / "r" / "results_1.jsonl", rows)
+    source = puzzle_file(tmp_path / "puzzles.jsonl", [board(0)])
+    assert main(["--dry-run", "--puzzles", str(source), "--results-dir", str(tmp_path / "r")]) == 0
+    assert "The next loop" not in capsys.readouterr().out
+
+
+def test_where_nothing_is_left_nothing_is_estimated(tmp_path, capsys):
+    results_file(tmp_path / "r" / "results_1.jsonl", [won(board(0))])
+    source = puzzle_file(tmp_path / "puzzles.jsonl", [board(0)])
+    assert main(["--dry-run", "--puzzles", str(source), "--results-dir", str(tmp_path / "r")]) == 0
+    assert "The next loop" not in capsys.readouterr().out
+
+
+def test_a_budget_without_prices_is_said_before_anything_is_printed(tmp_path, capsys):
+    source = puzzle_file(tmp_path / "puzzles.jsonl", [board(0)])
+    argv = ["--dry-run", "--puzzles", str(source), "--results-dir", str(tmp_path / "r"), "--max-cost", "1"]
+    assert main(argv) == 2
+    assert capsys.readouterr().out == ""

@@ -868,6 +868,18 @@ def test_dry_run_tells_the_plan_calls_nobody_and_writes_nothing(capsys, monkeypa
     )
 
 
+def test_dry_run_with_prices_tells_what_the_plan_costs(capsys):
+    write(GOOD, good(board(0), 5, 60, 5))
+    assert main(["--dry-run", "--price-input", "1000", "--price-output", "2000"]) == 0
+    out = capsys.readouterr().out
+    tokens_in, tokens_out = (
+        int(re.search(rf"{what}: +about ([\d,]+)", out)[1].replace(",", "")) for what in ("in", "out")
+    )
+    cost = (tokens_in * 1000 + tokens_out * 2000) / 1e6
+    assert out.endswith(f"  cost:                 about {cost:.4f} USD, and what the model thinks\n")
+    assert main(["--dry-run", "--max-cost", "1"]) == 2
+
+
 def test_verbose_tells_each_reduction(capsys):
     write(GOOD, good(board(0), 5, 100, 5))
     with Server(lambda seen: obliging(seen) if seen.nth else completion("No.")) as server:
