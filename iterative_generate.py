@@ -20,6 +20,7 @@ from pathlib import Path
 import collate
 import filter_gameplay
 import reduce_tokens
+from connections_env import reduction_tables
 from connections_env import report as report_page
 from connections_env.candidates import Candidate
 from connections_env.command import exit_status
@@ -49,6 +50,7 @@ from connections_env.session import (
 from connections_env.sources import NotOnDisk, chosen_puzzles
 from connections_env.standings import Standings, fetch, keys_of
 from connections_env.steps import check_writable, lines_of, replace_files
+from connections_env.streams import survey
 from connections_env.terminal import Reporter, notify, say
 from connections_env.tokens import limits_of, load_tokenizer
 from generate_rollouts import fresh_jobs
@@ -282,7 +284,7 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
             return 1
         replace_files({work / filter_gameplay.RERUN: lines_of(filter_gameplay.rerun_ids(best, puzzles))})
         began = time.monotonic()
-        streams = reduce_tokens.survey([work / filter_gameplay.GOOD], work, limits, tokenizer, report)
+        streams = survey([work / filter_gameplay.GOOD], work, limits, tokenizer, report)
         goal = Plan(limits, tokenizer, Ledger(work, offline=args.offline))
         # The endpoint of the games, so that one budget bounds the whole command.
         reduced = await reduce_tokens.run(
@@ -293,7 +295,7 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
             progress_every=args.progress_every,
             verbose=args.verbose,
         )
-    print(reduce_tokens.summary(reduced, time.monotonic() - began), end="\n\n")
+    print(reduction_tables.summary(reduced, time.monotonic() - began), end="\n\n")
     if reduced.left:
         notify(f"{args.export} was not written: {reduced.left} games are still to be reduced; run the command again")
         return 1

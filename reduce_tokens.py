@@ -13,119 +13,36 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from connections_env import prompts
 from connections_env.command import exit_status
-from connections_env.endpoint import SAME_COMMAND, Endpoint, Halt
-from connections_env.examples import GoodRow, count_row
+from connections_env.endpoint import SAME_COMMAND, Endpoint
 from connections_env.files import shown
 from connections_env.flags import UsageError, add_flags, command_parser
-from connections_env.ledger import Ledger, text_key
-from connections_env.play import Disagrees, Stopped
+from connections_env.ledger import Ledger
+from connections_env.play import Stopped
 from connections_env.pool import interrupts
-from connections_env.prices import Prices, prices_of
+from connections_env.prices import prices_of
 from connections_env.progress import Progress
-from connections_env.puzzles import board_key
-from connections_env.records import BadRow, Usage
-from connections_env.reduction import Finished, Plan, Reducer, open_game
+from connections_env.records import BadRow
+from connections_env.reduction import Plan, Reducer
+from connections_env.reduction_tables import forecast, summary
 from connections_env.session import alone, open_endpoint
 from connections_env.steps import (
     check_input,
     check_writable,
     lines_of,
-    read_step,
     replace_files,
     rerun_list,
 )
-from connections_env.tables import reasons_table, share
-from connections_env.terminal import NAMED_PROBLEMS, Reporter, notify, say
-from connections_env.tokens import Counts, Limits, Tokenizer, limits_of, load_tokenizer
+from connections_env.streams import REJECTS, RERUN, Outcome, Stream, lost_puzzles, survey
+from connections_env.terminal import Reporter, notify, say
+from connections_env.tokens import limits_of, load_tokenizer
 
 GOOD, DOCTORED = "good_examples.jsonl", "doctored_gameplay.jsonl"
-REJECTS, RERUN = "reduce_rejects.jsonl", "rerun_puzzles.txt"
-
-
-# The streams
-
-
-@dataclass
-class Stream:
-    """An input, and what has become of those of its rows that are over their limits."""
-
-    path: Path
-    output: Path
-    rows: list[GoodRow]
-    skipped: int = 0
-    """Lines that hold no good example."""
-    over: dict[int, str] = field(default_factory=dict)
-    """Place among the rows -> key of the row, the same for rows that are alike."""
-    counts: dict[str, Counts] = field(default_factory=dict)
-    finished: dict[str, Finished] = field(default_factory=dict)
-    """By key; shared by the streams of a run, so that what is in two of them is reduced once."""
-
-    @property
-    def left(self) -> dict[str, GoodRow]:
-        """Key -> row still to be reduced."""
-        return {key: self.rows[place] for place, key in self.over.items() if key not in self.finished}
-
-    @property
-    def outcomes(self) -> list[Finished]:
-        return [self.finished[key] for key in self.over.values() if key in self.finished]
-
-    def reduced_rows(self) -> Iterator[GoodRow]:
-        for place, row in enumerate(self.rows):
-            outcome = self.finished[self.over[place]].row if place in self.over else row
-            if outcome is not None:
-                yield outcome
-
-
-def survey(paths: Iterable[Path], folder: Path, limits: Limits, tokenizer: Tokenizer, report: Reporter) -> list[Stream]:
-    """Reads the inputs and counts them. Calls nobody, writes nothing."""
-    finished: dict[str, Finished] = {}
-    streams = []
-    for path in paths:
-        rows = [row for _, row in read_step(path, GoodRow, report)]
-        stream = Stream(path, folder / f"{path.stem}_reduced.jsonl", rows, skipped=report.count, finished=finished)
-        report.finish()
-        for place, row in enumerate(rows):
-            counts = count_row(row, tokenizer)
-            if limits.over(counts, len(row.info.all_words)):
-                stream.over[place] = key = key_of(row)
-                stream.counts[key] = counts
-        streams.append(stream)
-    return streams
-
-
-def key_of(row: GoodRow) -> str:
-    """The same for the same game with the same games in reserve."""
-    parts = [row.rollout_id, *(message.content for message in row.completion), *map(str, row.spares)]
-    return text_key("\0".join(parts))
-
-
-# The run
-
-
-@dataclass
-class Outcome:
-    streams: list[Stream]
-    written: list[Path] = field(default_factory=list)
-    """Empty where rows are left to be reduced."""
-    to_rerun: int = 0
-    """Ids in the list of puzzles to play again, those of earlier steps included."""
-    halt: Halt | None = None
-    usage: Usage = field(default_factory=Usage)
-    """Of this reduction alone."""
-    failed_attempts: int = 0
-    cost: float | None = None
-
-    @property
-    def left(self) -> int:
-        return len({key for stream in self.streams for key in stream.left})
 
 
 async def run(
@@ -214,13 +131,6 @@ async def _reduce_all(
     endpoint.settle()
 
 
-def lost_puzzles(streams: list[Stream]) -> list[str]:
-    """Ids of the puzzles that were in a stream and have no row in any output."""
-    kept = {board_key(row.info.all_words) for stream in streams for row in stream.reduced_rows()}
-    rows = (row for stream in streams for row in stream.rows)
-    return list(dict.fromkeys(row.info.puzzle_id for row in rows if board_key(row.info.all_words) not in kept))
-
-
 def _write(outcome: Outcome, folder: Path) -> None:
     """Writes all files of a finished run."""
     streams = outcome.streams
@@ -236,106 +146,6 @@ def _write(outcome: Outcome, folder: Path) -> None:
         files[folder / RERUN] = lines_of(listed)
     replace_files(files)
     outcome.written = list(files)
-
-
-# What is told
-
-
-def summary(outcome: Outcome, seconds: float) -> str:
-    """What was over, what was reduced and from how many tokens to how many, what was rejected and why."""
-    done = [done for stream in outcome.streams for done in stream.outcomes]
-    rows = sum(len(stream.rows) for stream in outcome.streams)
-    skipped = sum(stream.skipped for stream in outcome.streams)
-    over = sum(len(stream.over) for stream in outcome.streams)
-    earlier = sum(not one.asked for one in done)
-    shortened = [pair for one in done for pair in one.shortened]
-    refusals: Counter[str] = sum((one.refusals for one in done), Counter())
-    kept = sum(one.kept for one in done)
-    rejects = [reject for one in done for reject in one.rejects]
-    used = outcome.usage
-    figures = {
-        "rows": f"{rows + skipped:,}",
-        "skipped": share(skipped, rows + skipped) if skipped else "",
-        "within limits": share(rows - over, rows),
-        "over a limit": share(over, rows),
-        "reduced": share(sum(one.row is not None and not one.is_spare for one in done), over),
-        "spare in its place": share(sum(one.row is not None and one.is_spare for one in done), over),
-        "rejected": share(sum(one.row is None for one in done), over),
-        "unfinished": share(outcome.left, over) if outcome.left else "",
-        "paid for earlier": share(earlier, over) if earlier else "",
-        "replies shortened": f"{len(shortened):,}",
-        "replies kept": f"{kept:,}, every rewriting was refused" if kept else "",
-        "their tokens before": _sum_and_mean([was for was, _ in shortened]),
-        "their tokens after": _sum_and_mean([now for _, now in shortened]),
-        "requests": f"{used.requests:,} ({outcome.failed_attempts:,} failed)",
-        "tokens in": f"{used.input:,} ({used.cached:,} cached)",
-        "tokens out": f"{used.output:,} ({used.reasoning:,} reasoning)",
-        "cost": "" if outcome.cost is None else f"{outcome.cost:.4f} USD",
-        "time": f"{seconds:.1f} s",
-    }
-    parts = ["\n".join(f"  {name + ':':<22}{value}" for name, value in figures.items() if value)]
-    if rejects:
-        parts += ["Games rejected, spares included:", reasons_table(Counter(one.why for one in rejects), len(rejects))]
-    if refusals:
-        parts += ["Rewritings refused:", reasons_table(refusals, refusals.total())]
-    if outcome.written:
-        parts.append(_files(outcome))
-    return "\n\n".join(parts)
-
-
-def _sum_and_mean(tokens: list[int]) -> str:
-    return f"{sum(tokens):,} (mean {sum(tokens) / len(tokens):,.1f})" if tokens else ""
-
-
-def _files(outcome: Outcome) -> str:
-    lines = [f"{len(list(stream.reduced_rows()))} rows -> {shown(stream.output)}" for stream in outcome.streams]
-    rejects = sum(len(done.rejects) for stream in outcome.streams for done in stream.outcomes)
-    others = {REJECTS: f"{rejects} rejected games", RERUN: f"{outcome.to_rerun} puzzles without a row"}
-    return "\n".join(
-        [*lines, *(f"{others[path.name]} -> {shown(path)}" for path in outcome.written if path.name in others)]
-    )
-
-
-def forecast(streams: list[Stream], plan: Plan, prices: Prices | None, *, verbose: bool) -> str:
-    """What a run would ask for, and about how many tokens that takes if every first rewriting is accepted."""
-    lines, requests, tokens_in, tokens_out, earlier = list[str](), 0, 0, 0, 0
-    todo = {key: (stream, row) for stream in streams for key, row in stream.left.items()}
-    for key, (stream, row) in todo.items():
-        reasons = "; ".join(plan.limits.over(stream.counts[key], len(row.info.all_words)))
-        try:
-            game = open_game(row, stream.counts[key])
-            left = plan.todo(game)
-            over = plan.limits.over(game.counts, len(row.info.all_words))
-        except Disagrees as error:
-            lines.append(f"  {row.info.puzzle_id}: {reasons}: cannot be reduced: {error}")
-            continue
-        if left:
-            asked = [prompts.shorten(game.contents[turn], target) for turn, target in left.items()]
-            requests += len(left)
-            tokens_in += sum(plan.tokenizer.count(message["content"]) for messages in asked for message in messages)
-            tokens_out += sum(left.values())
-            what = ", ".join(f"reply {turn + 1} to {target:,}" for turn, target in sorted(left.items()))
-        else:
-            earlier += 1
-            what = "cannot be made to fit" if over else "paid for earlier"
-        lines.append(f"  {row.info.puzzle_id}: {reasons}: {what}")
-    if not verbose and len(lines) > NAMED_PROBLEMS:
-        lines[NAMED_PROBLEMS:] = [f"  ... and {len(lines) - NAMED_PROBLEMS} more; -v names them all"]
-    rows, over_limits = sum(len(stream.rows) for stream in streams), sum(len(stream.over) for stream in streams)
-    figures = {
-        "rows": f"{rows:,}",
-        "over a limit": share(over_limits, rows),
-        "to be reduced": f"{len(todo) - earlier:,}",
-        "replies to shorten": f"{requests:,}",
-        "tokens in": f"about {tokens_in:,}",
-        "tokens out": f"about {tokens_out:,}, and what the model thinks",
-    }
-    if prices:
-        cost = prices.cost(Usage(input=tokens_in, output=tokens_out))
-        figures["cost"] = f"about {cost:.4f} USD, and what the model thinks"
-    return "\n".join(
-        [*lines, *([""] if lines else []), *(f"  {name + ':':<22}{text}" for name, text in figures.items())]
-    )
 
 
 # The command
