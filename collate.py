@@ -66,7 +66,7 @@ def run(
     if default_exclude:
         hold_out_other_splits(held_out, (candidate.row for candidate in candidates), notify)
     if outcome.read and outcome.wrong_kind == outcome.read:
-        raise BadRow(f"{' and '.join(map(shown, inputs))}: no good example in it; nothing was written")
+        raise BadRow(f"{' and '.join(map(shown, inputs))}: no good example in it; give it {' or '.join(INPUTS)}")
     real = any(not candidate.row.simulated for candidate in candidates)
     need = Requirements(tokenizer, limits, held_out, refuse_simulated=real and not allow_simulated)
     outcome.held_out = held_out

@@ -65,6 +65,8 @@ async def _play(args: argparse.Namespace) -> int:
     print(f"\nwrote {shown(path)}" if path else "\nno game got a reply; nothing was written")
     if endpoint.halt:
         say(f"stopped: {endpoint.halt.why}")
+        if tally.games and to_go_on not in endpoint.halt.why:
+            say(to_go_on)
         return endpoint.halt.exit_status
     return 0
 

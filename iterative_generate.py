@@ -244,7 +244,8 @@ async def loop(args: argparse.Namespace, report: Reporter) -> tuple[int, Source]
                 notify(f"loop {number}: {expected}")
             tally, path = await play_jobs(made, endpoint.get(), lambda: claim_results_file(folder), args)
             where = shown(path) if path else "no file"
-            notify(f"loop {number}: {tally.games} of {len(made)} games played, in {where}")
+            unfinished = f", {tally.unfinished} of them unfinished" if tally.unfinished else ""
+            notify(f"loop {number}: {tally.games} of {len(made)} games played{unfinished}, in {where}")
             standings.read(results_files(folder))
             report.finish()
             before = {one.key for one in situation.good}

@@ -76,7 +76,7 @@ class Endpoint:
     ):
         self.settings = settings
         self.usage = Usage()
-        self.failed_attempts = 0
+        self.failed_attempts = self.retries = 0
         self.halt: Halt | None = None
         self._notify = notify
         self._client = Client(
@@ -202,6 +202,7 @@ class Endpoint:
             if self._halted.is_set():
                 raise Stopped
             self._check_budget()
+            self.retries += attempts.made > 0
             attempts.made += 1
             sent = time.monotonic()
             got = await self._client.send(body, request_id)

@@ -60,7 +60,9 @@ def check_output(output: Path, inputs: Sequence[Path] = (), export: Export = Exp
         check_folder(output)
         return
     if output.suffix == ".parquet":
-        raise UsageError(f"{shown(output)}: the rows are written as JSON; name a .jsonl file and add --parquet")
+        raise UsageError(
+            f"{shown(output)}: the rows are written as JSON; name a .jsonl file; collate.py --parquet writes both"
+        )
     for path in (output, output.with_suffix(".parquet")) if export.parquet else (output,):
         if path.is_dir():
             raise UsageError(f"{shown(path)} is a folder; name a file in it")

@@ -48,7 +48,7 @@ class Progress:
         self.done = 0
         """On disk."""
         self._verdicts, self._clock = verdicts, clock
-        self._began, self._before, self._failed_before = clock(), endpoint.usage, endpoint.failed_attempts
+        self._began, self._before, self._retries_before = clock(), endpoint.usage, endpoint.retries
         self._cost_before = endpoint.cost
         self._samples = deque([(self._began, 0)])  # when, and how many tokens had come by then
         self._bar: tqdm[Any] | None = None
@@ -85,7 +85,7 @@ class Progress:
     def fields(self, *, final: bool = False) -> list[str]:
         """What there is to tell, the most important first; once all is over, without guesses at what is to come."""
         now = self._clock()
-        elapsed, retries = now - self._began, self.endpoint.failed_attempts - self._failed_before
+        elapsed, retries = now - self._began, self.endpoint.retries - self._retries_before
         in_flight, share = self.endpoint.in_flight, None if final else self._share_done()
         rate = self._tokens_out() / elapsed if final and elapsed else self._recent_rate(now)
         told = [

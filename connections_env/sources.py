@@ -26,6 +26,7 @@ DEFAULT_SOURCE = "ericbotti/connections-puzzles"
 DEFAULT_SPLIT = "train_sft"
 BUILTIN = Path(__file__).parent / "data" / "puzzles.jsonl"
 # As the hub has it: no part begins or ends with a dot or a dash.
+NAMED = 10  # boards left out that are named unless --verbose asks for all
 _HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?=.{,96}\Z)\w(?:[\w.-]*\w)?/\w(?:[\w.-]*\w)?", re.ASCII)
 
 
@@ -213,10 +214,11 @@ def chosen_puzzles(
     """The puzzles the flags choose, in source order. Reports skipped boards. Raises `SourceError`, `UsageError`."""
     loaded = load_puzzles(puzzle_source(args), args.split, local_only=local_only)
     left_out = [*loaded.skipped, *loaded.duplicates]
-    for row in left_out[:10]:
+    named = left_out if getattr(args, "verbose", False) else left_out[:NAMED]
+    for row in named:
         report(f"{row}; skipped")
-    if len(left_out) > 10:
-        report(f"... and {len(left_out) - 10} more boards skipped")
+    if len(named) < len(left_out):
+        report(f"... and {len(left_out) - len(named)} more boards skipped")
     for line in loaded.warnings():
         report(f"{puzzle_source(args)}: {line}")
     puzzles = loaded.puzzles

@@ -49,7 +49,7 @@ LONGEST_RUN = 3600.0  # seconds
 MOST_LAST_RUNS = 10
 _PROGRESS = re.compile(r"([\d,]+)/([\d,]+) games in ")
 _OFTEN = ("--progress-every", "0.05")
-_LOOP = re.compile(r"^loop \d+: (\d+) of \d+ games played, in (\S+)$", re.MULTILINE)
+_LOOP = re.compile(r"^loop \d+: (\d+) of \d+ games played(?:, \d+ of them unfinished)?, in (\S+)$", re.MULTILINE)
 _STEP = re.compile(r"^  games: +([\d,]+) of .*?^wrote (\S+)$", re.MULTILINE | re.DOTALL)
 
 

@@ -873,7 +873,10 @@ def test_inputs_of_another_kind_alone_leave_the_rejects_of_the_last_run(here, ca
     before = Path("sft_rejects.jsonl").read_bytes()
     assert collated([interrupted(A)], name="results_1.jsonl") == 1
     assert Path("sft_rejects.jsonl").read_bytes() == before
-    assert capsys.readouterr().err.endswith("error: results_1.jsonl: no good example in it; nothing was written\n")
+    assert capsys.readouterr().err.endswith(
+        "error: results_1.jsonl: no good example in it; "
+        "give it good_examples_reduced.jsonl or doctored_gameplay_reduced.jsonl\n"
+    )
 
 
 def test_the_dataset_is_no_input(here, capsys):

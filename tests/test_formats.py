@@ -232,7 +232,7 @@ def test_flags_of_the_folder_go_with_it_alone(here, capsys, flags):
 @pytest.mark.parametrize("name", ["rows.parquet", "a.parquet"])
 def test_jsonl_is_not_written_to_a_parquet_file(capsys, name):
     assert export(output=name) == 2
-    told = f"error: {name}: the rows are written as JSON; name a .jsonl file and add --parquet\n"
+    told = f"error: {name}: the rows are written as JSON; name a .jsonl file; collate.py --parquet writes both\n"
     assert capsys.readouterr().err == told
 
 

@@ -52,14 +52,14 @@ def test_a_run_is_told_of_from_its_first_request_to_its_end() -> None:
     assert told(one) == "0/8 games in 0:30 | 0 good, 0 bad | 2.6k tokens | 0 in flight | 20 tokens/s"
     # One has ended and three are half done: 2.5 games in 50 s, so 110 s for the 5.5 that are left.
     clock.now += 20
-    one.begun, one.ended, one.done, asked.failed_attempts = 4, 1, 1, 1
+    one.begun, one.ended, one.done, asked.retries = 4, 1, 1, 1
     asked.usage = Usage(input=4000, output=1000)
     assert told(one) == (
         "1/8 games in 0:50 | 1 good, 0 bad | 1:50 left | 5.0k of about 16k tokens | 0 in flight | 1 retry | 20 tokens/s"
     )
     clock.now += 3550
     one.begun = one.ended = one.done = 8
-    asked.failed_attempts, asked.usage = 1200, Usage(input=1_000_000, output=720_000)
+    asked.retries, asked.usage = 1200, Usage(input=1_000_000, output=720_000)
     assert told(one, final=True) == (
         "8/8 games in 1:00:00 | 8 good, 0 bad | 1.7M tokens | 1,200 retries | 200 tokens/s"
     )
@@ -67,7 +67,7 @@ def test_a_run_is_told_of_from_its_first_request_to_its_end() -> None:
 
 def test_a_later_loop_tells_what_the_command_has_cost_and_its_own_retries() -> None:
     clock, asked = Clock(), endpoint(Prices(input=1.0, cached=0.5, output=2.0))
-    asked.usage, asked.failed_attempts = Usage(input=1_000_000, output=500_000), 7
+    asked.usage, asked.retries = Usage(input=1_000_000, output=500_000), 7
     one = Progress("games", 4, asked, lambda: "0 good, 1 bad", every=30, clock=clock)
     assert told(one) == "0/4 games in 0:00 | 0 good, 1 bad | 2.00 USD | 0 in flight"
     clock.now += 10
