@@ -141,7 +141,9 @@ class Overview:
         self.game_limits[limit] += 1
         self.games_over += total > limit
         self.game_tokens[total // GAME_STEP * GAME_STEP] += 1
-        for tokens in replies:
+        # Those that a game resumed were counted with the game that it goes on from.
+        earlier = row.resumed_from.turns if row.resumed_from and not self.source.examples else 0
+        for tokens in replies[earlier:]:
             self.replies_over += tokens > self.limits.reply
             self.reply_tokens[tokens // REPLY_STEP * REPLY_STEP] += 1
 

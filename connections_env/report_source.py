@@ -158,7 +158,8 @@ def judge(source: Source, spot: Spot, row: Rollout) -> Judged | str:
         chosen = why_bad is None and row.rollout_id in source.accepted
     else:
         why_bad, chosen = rejection(facts), (path, spot.offset) in source.best
-    kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason, source.truncate) if board else 0
+    can_go_on = board and not source.examples  # what a dataset refuses was won, and nothing is left to be played
+    kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason, source.truncate) if can_go_on else 0
     return Judged(spot, row, key, facts, why_bad, chosen, kept)
 
 

@@ -135,7 +135,7 @@ def test_the_flags_of_the_catalogue_are_those_its_section_tells_of():
 
 
 def test_the_flags_of_show_are_those_its_section_tells_of():
-    section = README.split("## Looking at games")[1].split("\n## ")[0]
+    section = README.split("### In the terminal")[1].split("\n## ")[0]
     told = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", section)) - {"-m"}
     assert told == flags_of("-m", "connections_env.show") - {"-h", "--help", "-v", "--verbose"}
 

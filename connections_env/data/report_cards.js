@@ -33,7 +33,8 @@ function levelsCard(all) {
   const title = "Solved by difficulty";
   const known = all.levels.filter((one) => one.level !== null);
   const sentence = "Share of the puzzles of each difficulty that have a good game.";
-  if (!known.length) return card(title, sentence, nothing("These puzzles do not say how difficult they are."));
+  if (!known.length)
+    return card(title, sentence, nothing(all.games ? "These puzzles do not say how difficult they are." : "No games yet."));
   const name = (level) => (level === null ? "?" : `${level}–${level + 1}`);
   const cols = all.levels.map((one) => ({
     label: name(one.level),
@@ -189,7 +190,7 @@ function costCard(all) {
   const say = (value) => (priced ? dollars(value) : brief(Math.round(value)));
   const sentence = `What each file took, over the puzzles whose first good game it holds.${priced ? "" : " Prices (--price-input, --price-output) make it money."}`;
   if (!all.files.some((file) => spent(file) > 0))
-    return card(title, sentence, nothing("These games do not say what they took."), null, true);
+    return card(title, sentence, nothing(all.games ? "These games do not say what they took." : "No games yet."), null, true);
   const cols = all.files.map((file) => {
     const each = file.newlyGood ? spent(file) / file.newlyGood : 0;
     const told = file.newlyGood

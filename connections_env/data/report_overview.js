@@ -53,7 +53,8 @@ function lead(all) {
 function standing(all) {
   if (!all.puzzles) return nothing("No games yet. Play some with: uv run python iterative_generate.py --loop 1");
   const last = all.files.at(-1);
-  const parts = STANDINGS.map(([kind, name]) => [kind, name, last ? last[kind] : kind === "missing" ? all.puzzles : 0]);
+  const names = all.examples ? [["good", "Fit"], ["unsalvageable", "Refused"], ["missing", "Missing"]] : STANDINGS;
+  const parts = names.map(([kind, name]) => [kind, name, last ? last[kind] : kind === "missing" ? all.puzzles : 0]);
   const shown = parts.filter(([, , value]) => value > 0);
   const told = shown.map(([, name, value]) => `${name} ${count(value)}`).join(", ");
   return el(
@@ -94,11 +95,11 @@ function figures(all) {
     ["Good games", percent(all.good, all.games), `${count(all.good)} of ${count(all.games)}`],
     ["Doctored", count(all.doctored), "went on from a game that was cut"],
     all.examples && ["Reduced", count(all.reduced), "reasoning made shorter"],
-    used > 0 && ["Tokens", brief(used), `${brief(all.usage.input)} in, ${brief(all.usage.output)} out`],
+    used > 0 && ["Tokens", brief(used), `${brief(all.usage.input)} in, ${brief(all.usage.output)} out, to play ${all.examples ? "these games" : "all games"}`],
     used > 0 &&
       (all.cost === null
-        ? ["Per good puzzle", good && used ? brief(Math.round(used / good)) : "unknown", "tokens, in and out"]
-        : ["Per good puzzle", good ? dollars(all.cost / good) : "unknown", `${dollars(all.cost)} in all`]),
+        ? ["Per good puzzle", good && used ? brief(Math.round(used / good)) : "unknown", "tokens of play, without reduction"]
+        : ["Per good puzzle", good ? dollars(all.cost / good) : "unknown", `${dollars(all.cost)} for play in all, without reduction`]),
   ];
   return shown
     .filter(Boolean)
