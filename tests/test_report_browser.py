@@ -259,6 +259,20 @@ def test_arrow_keys_step_through_a_game(shown, keys):
     shown.until("return location.hash === '#games'")
 
 
+def test_the_keyboard_stays_where_it_is_while_turns_go_by(shown, keys):
+    shown.open("large")
+    shown.run("document.querySelectorAll('.chip')[2].focus()")
+    shown.press(keys.ENTER)
+    assert shown.texts(".where") == ["Turn 2 of 6"]
+    assert shown.run("return document.activeElement.ariaCurrent") == "step"
+    shown.run("document.querySelector('.turn [tabindex=\"0\"]').focus()")
+    shown.press(keys.END)
+    assert shown.texts(".where") == ["Turn 2 of 6"]  # End scrolls the reasoning
+    shown.press(keys.ARROW_RIGHT)
+    assert shown.texts(".where") == ["Turn 3 of 6"]
+    assert shown.run("return document.activeElement.closest('.turn') !== null")
+
+
 def test_the_answer_and_the_reasoning_come_and_go_with_a_key(shown, keys):
     shown.open("lost")
     shown.press(keys.ARROW_RIGHT, "a")

@@ -188,7 +188,9 @@ class GameView {
       lives(mistakes, allowed),
     );
     this.drawTurns();
+    const reading = this.turnAt.contains(document.activeElement);
     fill(this.turnAt, now ? turnOf(this, now, turn) : this.openingOf());
+    if (reading) (this.turnAt.querySelector("[tabindex='0'], button, summary") ?? byId("game-title")).focus();
     announce(this.toldOf(now, turn, mistakes, allowed));
   }
 
@@ -223,7 +225,9 @@ class GameView {
         chips.push(el("li", { class: "seam", title: "the game went on from here" }, el("span", {}, "resumed here")));
       chips.push(chip(n + 1, VERDICTS[turn.status][0], `Turn ${n + 1}: ${verdictOf(turn)}`, turn.status));
     });
+    const focused = this.turnsAt.contains(document.activeElement);
     fill(this.turnsAt, chips);
+    if (focused) this.turnsAt.querySelector("[aria-current=step]").focus();
   }
 
   openingOf() {

@@ -86,6 +86,7 @@ function keys(view) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open || event.defaultPrevented) return;
     if (event.target.closest("input:not([type=checkbox], [type=radio]), select, textarea")) return;
+    if (["Home", "End"].includes(event.key) && event.target.closest(".prose, pre, .table")) return; // they scroll
     const act = (inGame() ? game[event.key] : undefined) ?? anywhere[event.key];
     if (!act) return;
     event.preventDefault();
