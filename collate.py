@@ -167,7 +167,7 @@ def existing_inputs(given: list[Path], folder: Path) -> list[Path]:
                 f"reduce_tokens.py, or give it as it is: uv run python collate.py {shown(unreduced)}"
             )
         elif found:
-            notify(f"no {shown(path)}: no doctored games, going on with {shown(found[0])} alone")
+            notify(f"no {shown(path)}: reading {shown(found[0])} alone")
         else:
             check_input(path)
     return found

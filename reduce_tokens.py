@@ -174,7 +174,7 @@ def chosen_inputs(args: argparse.Namespace) -> list[Path]:
         doctored = args.output_dir / DOCTORED
         if doctored.is_file():
             return [args.output_dir / GOOD, doctored]
-        notify(f"no {shown(doctored)}: there are no doctored games to reduce")
+        notify(f"no {shown(doctored)}: reducing {shown(args.output_dir / GOOD)} alone")
         return [args.output_dir / GOOD]
     for path in args.inputs:
         check_input(path)

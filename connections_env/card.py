@@ -6,9 +6,11 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from connections_env.dataset import SftRow
 from connections_env.export import Export
+from connections_env.puzzle_files import READERS
 from connections_env.schema import MEANINGS, columns
 from connections_env.snippets import TEMPLATE, loading, playing, training
 from connections_env.splits import rule
@@ -125,7 +127,7 @@ def source_terms(source: str) -> str:
     """Where the terms of a source's puzzles stand."""
     if source == "builtin":
         return "made for the pipeline"
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", source, re.ASCII) and not source.endswith((".jsonl", ".json", ".csv")):
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", source, re.ASCII) and Path(source).suffix.lower() not in READERS:
         return f"see [its card](https://huggingface.co/datasets/{source})"
     return "those of whoever made the puzzles"
 
@@ -133,7 +135,7 @@ def source_terms(source: str) -> str:
 def _provenance(games: Sequence[SftRow]) -> str:
     return f"""## Where it comes from
 
-Puzzles, each with at most one game; ids are the source's own:
+Puzzles, each with at most one game; ids are the source's own behind a prefix:
 
 {_counted("source of the puzzle", (game.source for game in games), source_terms)}
 

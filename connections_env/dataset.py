@@ -68,17 +68,17 @@ def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
         doctoring_type="gameplay" if row.doctored else "none",
         complete_reason=row.complete_reason,
         rollout_id=row.rollout_id,
-        source=_public(row.info.source),
-        model=row.model,
+        source=public_name(row.info.source),
+        model=public_name(row.model),
         simulated=row.simulated,
         resumed_turns=row.resumed_from.turns if row.resumed_from else 0,
         reduced=row.reduced,
-        reducer_model=row.reducer_model or "",
+        reducer_model=public_name(row.reducer_model or ""),
         tokens_before=count_row(before, tokenizer).sequence,
         num_turns=len(row.replies),
         num_tokens=counts.sequence,
         max_reply_tokens=max(counts.replies),
-        tokenizer=tokenizer.name,
+        tokenizer=public_name(tokenizer.name),
     )
 
 
@@ -90,7 +90,7 @@ def _with_terms(category: Category) -> Category:
     return category if category.linking_terms else category.model_copy(update={"linking_terms": [category.group]})
 
 
-def _public(source: str) -> str:
-    """A source without the folders of this machine, which are no business of those who get the dataset."""
-    path = Path(source)
-    return path.name if path.is_absolute() else source
+def public_name(name: str) -> str:
+    """A name without the folders of this machine, which are no business of those who get the dataset."""
+    path = Path(name)
+    return path.name if path.is_absolute() or path.parts[:1] in (("..",), ("~",)) else name

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from connections_env.card import About
+from connections_env.dataset import public_name
 from connections_env.export import Export
 from connections_env.files import results_number, shown
 from connections_env.flags import UsageError
@@ -45,7 +46,7 @@ def hf_files(outcome: Outcome, output: Path, export: Export, limits: Limits) -> 
         raise BadRow(
             f"--test-size {export.test_size:g} takes {games} and leaves none to train on; lower it (0: no test split)"
         )
-    held_out = Counter([*outcome.held_out.boards.values(), *outcome.held_out.ids.values()])
+    held_out = Counter(map(public_name, [*outcome.held_out.boards.values(), *outcome.held_out.ids.values()]))
     # As the command named it where that can be told to others; never the folders of this machine.
     folder = output.name if Path(shown(output.absolute())).is_absolute() else shown(output.absolute())
     return folder_files(splits, About(export, limits, folder, outcome.read, +outcome.became, held_out))

@@ -950,8 +950,7 @@ def test_a_doctored_stream_that_is_missing_altogether_is_one_line(here, capsys):
     results_file(here / "out" / "good_examples_reduced.jsonl", [good(A)])
     assert collate.main(["--output-dir", "out", "--no-default-exclude"]) == 0
     assert capsys.readouterr().err == (
-        "no out/doctored_gameplay_reduced.jsonl: no doctored games, going on with out/good_examples_reduced.jsonl "
-        "alone\n"
+        "no out/doctored_gameplay_reduced.jsonl: reading out/good_examples_reduced.jsonl alone\n"
     )
     assert len(rows_of(here / "out" / "sft_examples.jsonl")) == 1
 

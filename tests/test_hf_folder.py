@@ -14,9 +14,11 @@ import pytest
 
 import collate
 from connections_env import card, splits
+from connections_env.card import source_terms
+from connections_env.dataset import public_name
 from connections_env.schema import features
 from tests.boards import FIVE, PLAIN
-from tests.rollouts import boards, results_file
+from tests.rollouts import boards, puzzle_file, results_file
 from tests.test_collate import good, longer
 
 LAYOUTS = ("trl", "messages", "per-turn")
@@ -443,3 +445,23 @@ def test_a_license_is_one_that_the_hub_knows(capsys, given, told):
     error = capsys.readouterr().err
     assert told in error
     assert error.count("\n") == 1
+
+
+def test_what_is_published_names_no_folder_of_this_machine(here):
+    held = here / "private" / "mine.jsonl"
+    held.parent.mkdir()
+    puzzle_file(held, boards(1, 90))
+    export("--license", "mit", "--exclude", str(held))
+    assert "`mine.jsonl`" in the_card()
+    assert str(here) not in the_card()
+    assert [public_name(name) for name in ("/home/me/models/m", "../my/p.parquet", "Qwen/Qwen3-4B", "builtin")] == [
+        "m",
+        "p.parquet",
+        "Qwen/Qwen3-4B",
+        "builtin",
+    ]
+
+
+@pytest.mark.parametrize("source", ["data/puzzles.parquet", "data/puzzles.yml", "data/puzzles.JSONL"])
+def test_a_file_is_not_taken_for_a_dataset_of_the_hub(source):
+    assert source_terms(source) == "those of whoever made the puzzles"

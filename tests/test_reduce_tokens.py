@@ -255,7 +255,7 @@ def test_a_row_within_limits_passes_unchanged_and_needs_no_key_and_no_endpoint(c
         "1 rows -> good_examples_reduced.jsonl\n"
         "0 rejected games -> reduce_rejects.jsonl\n"
     )
-    assert err == "no doctored_gameplay.jsonl: there are no doctored games to reduce\n"
+    assert err == "no doctored_gameplay.jsonl: reducing good_examples.jsonl alone\n"
 
 
 def test_a_key_is_asked_for_where_something_is_over(capsys):
