@@ -42,9 +42,10 @@ def rule(size: float, counts: Mapping[str, int]) -> str:
     if not size:
         return "There is one split, `train`."
     how = f"{100 * size:.3g}% of all puzzles" if size < 1 else f"{size:.0f} puzzles"
+    kept = "" if size < 1 else ", as long as it takes the place of the one before"
     sides = ", ".join(f"{count:,} in `{name}`" for name, count in counts.items())
     return (
         f"Split by puzzle: {sides}. A puzzle is its set of items, whatever their order and letter case, and a SHA-256 "
         f"hash of the set places it: {how} go to `test`, the same ones in every configuration, and a puzzle keeps its "
-        "side when the dataset grows."
+        f"side when the dataset grows{kept}."
     )
