@@ -207,7 +207,8 @@ def read_object(line: bytes | str) -> dict[str, Any]:
     """A line as a JSON object. Raises `BadRow`, or `FutureRow` where a newer version wrote it."""
     row: dict[str, Any] | None = None
     with suppress(ValueError, RecursionError):
-        row = _encodable_throughout(json.loads(line))
+        text = line if isinstance(line, str) else line.decode("utf-8-sig")  # json itself lets lone surrogates pass
+        row = _encodable_throughout(json.loads(text))
     if not isinstance(row, dict):
         raise BadRow(f"expected a JSON object, got {_shown(line)}")
     version = row.get("schema_version") if is_ours(row) else None

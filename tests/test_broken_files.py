@@ -502,6 +502,7 @@ def surely_unreadable(line: bytes) -> bool:
 
 @PROPERTY
 @given(st.lists(junk, min_size=1, max_size=5), st.randoms(use_true_random=False), st.booleans())
+@example([b'{"\xed\xa0\x80role": "assistant", "completion": []}'], None, True)
 @example([b'{"info": NaN}', b'"\\ud800"', b"1" * 5000, b"\xff\xfe{\0}\0", b"\x1e"], None, True)
 def test_whatever_lies_between_good_lines_costs_none_of_them_and_is_named(
     lines: list[bytes], rng: Any, ended: bool
