@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import selectors
+import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -307,3 +308,13 @@ def full_after(left: int) -> Any:
         return written
 
     return limited
+
+
+def until(fact: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    """Waits for what a process does, as the endpoint or the disk sees it."""
+    for _ in range(3000):
+        if fact():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError("waited for ever")

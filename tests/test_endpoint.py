@@ -17,11 +17,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from connections_env import prompts
 from connections_env.durable import ResultsFile
 from connections_env.endpoint import Endpoint, EndpointSettings, Prices
 from connections_env.files import claim_results_file, results_files
-from connections_env.game import GameState, observe
 from connections_env.parsing import Reply
 from connections_env.play import Answer, Job, PromptTooLong, Stopped
 from connections_env.pool import Tally, interrupts, play_all
@@ -29,7 +27,6 @@ from connections_env.records import ResumedFrom, Rollout, read_row
 from connections_env.rulesets import NYT
 from tests.boards import BOARDS, PLAIN
 from tests.scripted import (
-    ScriptedTransport,
     Seen,
     Sent,
     Server,
@@ -41,58 +38,14 @@ from tests.scripted import (
     run,
     winner,
 )
+from tests.wire import KEY, OPENING, Wire
 
-KEY = "sk-test-0123456789abcdef"
-OPENING = prompts.opening(observe(GameState(PLAIN, NYT)))
 FINE = completion("<guess>[A]</guess>")
 
 
 @pytest.fixture(autouse=True)
 def _jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     jump(monkeypatch)
-
-
-class Wire:
-    """An endpoint above a scripted transport, and the lines it wrote."""
-
-    def __init__(self, script: Any, **settings: Any) -> None:
-        self.lines: list[str] = []
-        self.transport = ScriptedTransport(script)
-        settings = {"model": "m", "base_url": "https://models.invalid/v1", "api_key": KEY} | settings
-        self.endpoint = Endpoint(EndpointSettings(**settings), self.transport, self.lines.append)
-
-    @property
-    def seen(self) -> list[Seen]:
-        return self.transport.seen
-
-    @property
-    def why(self) -> str:
-        assert self.endpoint.halt is not None
-        return self.endpoint.halt.why
-
-    @property
-    def said(self) -> str:
-        """All that a user would read."""
-        return "\n".join([*self.lines, self.why if self.endpoint.halt else ""])
-
-    async def ask(self, request_id: str = "r") -> Answer | str:
-        try:
-            return await self.endpoint.ask(OPENING, request_id)
-        except (PromptTooLong, Stopped) as error:
-            return type(error).__name__
-
-    def asks(self, *delays: float) -> list[Answer | str]:
-        """One request after each delay, all in one run."""
-
-        async def later(n: int, delay: float) -> Answer | str:
-            await asyncio.sleep(delay)
-            return await self.ask(str(n))
-
-        async def all_of_them() -> list[Answer | str]:
-            async with self.endpoint:
-                return await asyncio.gather(*(later(n, delay) for n, delay in enumerate(delays)))
-
-        return run(all_of_them())
 
 
 def one(script: Any, **settings: Any) -> tuple[Answer | str, Wire]:

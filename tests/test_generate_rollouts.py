@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from connections_env.records import Rollout, read_row
 from connections_env.session import without_secrets
 from generate_rollouts import main
 from tests.boards import FIVE, PLAIN, THREE
-from tests.scripted import Script, Seen, Sent, Server, Step, completion, full_after, refusal, winner
+from tests.scripted import Script, Seen, Sent, Server, Step, completion, full_after, refusal, until, winner
 
 ROOT = Path(__file__).parents[1]
 KEY = "sk-test-0123456789abcdef"
@@ -609,15 +608,6 @@ def start(*argv: object, **env: str) -> "subprocess.Popen[str]":
     kept = {name: value for name, value in os.environ.items() if name != "DEEPSEEK_API_KEY"}
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
     return subprocess.Popen(command, cwd=ROOT, env=kept | env, **pipes)
-
-
-def until(fact: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    for _ in range(3000):
-        if fact():
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    raise AssertionError("waited for ever")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

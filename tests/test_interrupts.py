@@ -23,7 +23,7 @@ from connections_env.parsing import Reply
 from connections_env.records import Rollout, read_row
 from tests.rollouts import REASONING, board, boards, guess_text, puzzle_file, results_file, rollout, won
 from tests.rollouts import played as played_by
-from tests.scripted import Seen, Sent, Server, Step, completion, state_of, winner
+from tests.scripted import Seen, Sent, Server, Step, completion, state_of, until, winner
 from tests.test_broken_files import contents, ran
 
 ROOT = Path(__file__).parents[1]
@@ -56,15 +56,6 @@ def start(script: str, *argv: object, code: str = "", **options: Any) -> "subpro
         command = [sys.executable, "-c", f"{before}sys.exit({script}.main())"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
     return subprocess.Popen([*command, *map(str, argv)], **(pipes | {"preexec_fn": heard} | options))
-
-
-def until(fact: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    for _ in range(3000):
-        if fact():
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    raise AssertionError("waited for ever")
 
 
 def ended(process: "subprocess.Popen[str]", *statuses: int) -> tuple[str, str]:

@@ -1,6 +1,5 @@
 """What a run makes of outages, waits asked for, refusals and unusable answers, on a clock that jumps."""
 
-import asyncio
 import json
 import re
 import tempfile
@@ -10,25 +9,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connections_env import prompts
 from connections_env.durable import ResultsFile
-from connections_env.endpoint import Endpoint, EndpointSettings, Prices
+from connections_env.endpoint import Prices
 from connections_env.files import claim_results_file, results_files
-from connections_env.game import GameState, observe
-from connections_env.play import Answer, Job, PromptTooLong, Stopped
+from connections_env.play import Answer, Job
 from connections_env.pool import Tally, interrupts, play_all
 from connections_env.records import Rollout, read_row
 from connections_env.rulesets import NYT
+from tests import wire
 from tests.boards import PLAIN
 from tests.scripted import (
-    ScriptedTransport,
     Seen,
     Sent,
     Step,
@@ -40,8 +36,6 @@ from tests.scripted import (
 )
 
 ROOT = Path(__file__).parents[1]
-KEY = "sk-test-0123456789abcdef"
-OPENING = prompts.opening(observe(GameState(PLAIN, NYT)))
 FINE = completion("<guess>[A]</guess>")
 PLAY = winner(PLAIN)
 PER_GAME = 3  # requests of a game of PLAIN that is won without a mistake
@@ -56,54 +50,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     jump(monkeypatch)
 
 
-class Wire:
-    """An endpoint above a scripted transport, and the lines it wrote."""
-
-    def __init__(self, script: Any, **options: Any) -> None:
-        self.lines: list[str] = []
-        self.transport = ScriptedTransport(self._bounded(script))
-        options = {"model": "m", "base_url": "https://models.invalid/v1", "api_key": KEY} | options
-        self.endpoint = Endpoint(EndpointSettings(**options), self.transport, self.lines.append)
-
-    @staticmethod
-    def _bounded(script: Any) -> Callable[[Seen], Step]:
-        """A run that would go on for ever ends by an error that no test expects."""
-
-        def step(seen: Seen) -> Step:
-            if seen.nth > 5000:
-                return refusal(403, "asked without end")
-            return script(seen) if callable(script) else script[min(seen.nth, len(script) - 1)]
-
-        return step
-
-    @property
-    def seen(self) -> list[Seen]:
-        return self.transport.seen
-
-    @property
-    def why(self) -> str:
-        assert self.endpoint.halt is not None
-        return self.endpoint.halt.why
-
-    @property
-    def said(self) -> str:
-        return "\n".join([*self.lines, self.why if self.endpoint.halt else ""])
-
-    def asks(self, *delays: float) -> list[Answer | str]:
-        """One request after each delay, named by its place, all in one run."""
-
-        async def ask(n: int, delay: float) -> Answer | str:
-            await asyncio.sleep(delay)
-            try:
-                return await self.endpoint.ask(OPENING, str(n))
-            except (PromptTooLong, Stopped) as error:
-                return type(error).__name__
-
-        async def all_of_them() -> list[Answer | str]:
-            async with self.endpoint:
-                return await asyncio.gather(*(ask(n, delay) for n, delay in enumerate(delays)))
-
-        return run(all_of_them())
+class Wire(wire.Wire):
+    """One that also plays games."""
 
     def plays(self, count: int) -> tuple[list[Rollout], Tally]:
         """A pool of so many games of one puzzle, to its end; gives the rows on disk afterwards."""
@@ -115,7 +63,7 @@ class Wire:
                 results = ResultsFile(lambda: claim_results_file(folder))
                 with interrupts(self.endpoint):
                     async with self.endpoint:
-                        return await play_all(games, self.endpoint, results, total=count, show_progress=False)
+                        return await play_all(games, self.endpoint, results, total=count)
 
             tally = run(play())
             rows = [read_row(line) for path in results_files(folder) for line in path.read_bytes().splitlines()]

@@ -372,6 +372,19 @@ def test_hostile_ids_themes_and_words_reach_no_terminal(kind: str) -> None:
     steers_nothing(*(text for _, *both in told for text in both))
 
 
+def every_script(folder: Path, path: Path) -> list[Any]:
+    """Each of them run over a folder of results and a file of puzzles."""
+    return [
+        ran(iterative_generate, "--dry-run", "-v", "--puzzles", path, "--results-dir", folder),
+        ran(filter_gameplay, "-v", folder, "--output-dir", folder / "out"),
+        ran(prep_doctoring, "--output-dir", folder / "out"),
+        ran(reduce_tokens, "--output-dir", folder / "out", "--offline"),
+        ran(collate, "--output-dir", folder / "out"),
+        ran(generate_rollouts, "--offline", "--puzzles", path, "--results-dir", folder),
+        ran(iterative_generate, "--offline", "--puzzles", path, "--results-dir", folder),
+    ]
+
+
 @pytest.mark.parametrize(
     "kind", [kind for kind in HOSTILE if kind not in ("nul and delete", "surrogate", "a line of its own")]
 )
@@ -380,13 +393,7 @@ def test_names_of_files_reach_no_terminal_raw(kind: str) -> None:
     results_file(folder / f"results{HOSTILE[kind]}.jsonl", [won(board(0)), lost(board(1)), "nul"])
     path = puzzle_file(folder / f"p{HOSTILE[kind]}.jsonl", boards(3))
     told = [
-        ran(iterative_generate, "--dry-run", "-v", "--puzzles", path, "--results-dir", folder),
-        ran(filter_gameplay, "-v", folder, "--output-dir", folder / "out"),
-        ran(prep_doctoring, "--output-dir", folder / "out"),
-        ran(reduce_tokens, "--output-dir", folder / "out", "--offline"),
-        ran(collate, "--output-dir", folder / "out"),
-        ran(generate_rollouts, "--offline", "--puzzles", path, "--results-dir", folder),
-        ran(iterative_generate, "--offline", "--puzzles", path, "--results-dir", folder),
+        *every_script(folder, path),
         ran(iterative_generate, "--dry-run", "--puzzles", folder / f"none{HOSTILE[kind]}.jsonl"),
     ]
     steers_nothing(*(text for _, *both in told for text in both))
@@ -396,15 +403,7 @@ def test_a_file_name_that_is_no_utf8_is_worked_with_and_shown(tmp_path: Path) ->
     folder = Path(os.fsdecode(b"res\xff"))
     results_file(folder / "results_1.jsonl", [won(board(0)), lost(board(1)), "nul"])
     path = puzzle_file(Path(os.fsdecode(b"p\xfe.jsonl")), boards(3))
-    told = [
-        ran(iterative_generate, "--dry-run", "-v", "--puzzles", path, "--results-dir", folder),
-        ran(filter_gameplay, "-v", folder, "--output-dir", folder / "out"),
-        ran(prep_doctoring, "--output-dir", folder / "out"),
-        ran(reduce_tokens, "--output-dir", folder / "out", "--offline"),
-        ran(collate, "--output-dir", folder / "out"),
-        ran(generate_rollouts, "--offline", "--puzzles", path, "--results-dir", folder),
-        ran(iterative_generate, "--offline", "--puzzles", path, "--results-dir", folder),
-    ]
+    told = every_script(folder, path)
     assert [status for status, *_ in told] == [0] * len(told), told
 
 
