@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from connections_env import report as report_page
+from connections_env.arguments import UsageError, command_parser
 from connections_env.command import exit_status
 from connections_env.examples import ID_PREFIX
 from connections_env.export import Export, add_export_flags, export_of
 from connections_env.files import shown
-from connections_env.flags import UsageError, add_flags, command_parser
+from connections_env.flags import add_flags
 from connections_env.heldout import HeldOut, hold_out, hold_out_other_splits
 from connections_env.hf_folder import new_folder
 from connections_env.hub import check_login, push

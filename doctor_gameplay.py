@@ -17,10 +17,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from connections_env.arguments import UsageError, command_parser
 from connections_env.command import exit_status
 from connections_env.examples import GoodRow, JobRow, Place, RejectedRow, canonical_row
 from connections_env.files import claim_results_file, next_number, read_lines, results_files, shown
-from connections_env.flags import UsageError, add_flags, command_parser
+from connections_env.flags import add_flags
 from connections_env.foreign import rollout_of
 from connections_env.play import Disagrees, Job, replay_rollout
 from connections_env.pool import run_table

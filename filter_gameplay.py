@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connections_env import report as report_page
+from connections_env.arguments import UsageError, command_parser
 from connections_env.candidates import Candidate
 from connections_env.command import exit_status
 from connections_env.examples import GoodRow, Place, RejectedRow, canonical_row, count_row
 from connections_env.files import results_files, shown
-from connections_env.flags import UsageError, add_flags, command_parser
+from connections_env.flags import add_flags
 from connections_env.play import Disagrees, replay_rollout
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.records import BadRow

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from connections_env.arguments import UsageError, command_parser
 from connections_env.command import exit_status
 from connections_env.files import claim_file, claim_results_file, next_number, shown
-from connections_env.flags import UsageError, add_flags, command_parser
+from connections_env.flags import add_flags
 from connections_env.play import Job
 from connections_env.pool import run_table
 from connections_env.puzzles import Puzzle

@@ -11,10 +11,9 @@ import argparse
 import asyncio
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import collate
@@ -22,13 +21,14 @@ import filter_gameplay
 import reduce_tokens
 from connections_env import reduction_tables
 from connections_env import report as report_page
-from connections_env.candidates import Candidate
+from connections_env.arguments import at_least, command_parser
 from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint
 from connections_env.estimate import Estimate, estimate
 from connections_env.files import claim_results_file, line_number, next_number, results_files, shown
-from connections_env.flags import add_flags, at_least, command_parser
+from connections_env.flags import add_flags
 from connections_env.ledger import Ledger
+from connections_env.masking import masked_command
 from connections_env.outputs import RERUN, check_output
 from connections_env.play import Disagrees, Job
 from connections_env.prices import prices_of
@@ -41,12 +41,12 @@ from connections_env.salvage import salvage
 from connections_env.session import (
     WhenNeeded,
     alone,
-    masked_command,
     open_endpoint,
     play_jobs,
     results_folder,
     rollout_ids,
 )
+from connections_env.situation import Known, Situation, assess
 from connections_env.sources import NotOnDisk, chosen_puzzles
 from connections_env.standings import Standings, fetch, keys_of
 from connections_env.steps import check_writable, lines_of, replace_files
@@ -56,69 +56,6 @@ from connections_env.tokens import limits_of, load_tokenizer
 from generate_rollouts import fresh_jobs
 
 NewId = Callable[[Puzzle, int], str]
-
-
-@dataclass(frozen=True)
-class Known:
-    """A puzzle and its rollouts, the best first. `puzzle` is None where only results files know it."""
-
-    key: str
-    example_id: int
-    puzzle: Puzzle | None
-    candidates: list[Candidate]
-
-    def board(self) -> Puzzle | None:
-        """The puzzle, if need be from the first of its rows that names one."""
-        for candidate in [] if self.puzzle else self.candidates:
-            with suppress(BadRow, OSError):
-                if board := fetch(candidate).puzzle:
-                    return board
-        return self.puzzle
-
-
-@dataclass
-class Situation:
-    """Where every puzzle stands, by its best rollout so far."""
-
-    good: list[Known] = field(default_factory=list)
-    salvageable: list[Known] = field(default_factory=list)
-    unsalvageable: list[Known] = field(default_factory=list)
-    missing: list[Known] = field(default_factory=list)
-
-    @property
-    def bad(self) -> int:
-        return len(self.salvageable) + len(self.unsalvageable)
-
-    def block(self, head: str, came_of_it: str = "", *, puzzles_known: bool = True) -> str:
-        return (
-            f"{head}: {len(self.good)} Good, {self.bad} Bad{came_of_it}\n"
-            f"  - Salvageable: {len(self.salvageable)}\n"
-            f"  - Unsalvageable: {len(self.unsalvageable)}\n"
-            f"  - Missing puzzles: {len(self.missing) if puzzles_known else 'unknown'}"
-        )
-
-
-def assess(puzzles: list[Puzzle], standings: Standings, *, all_puzzles: bool = False) -> Situation:
-    """Sorts puzzles by their best rollout; with `all_puzzles` also those that only the results files know."""
-    boards = Counter(puzzle.puzzle_id for puzzle in puzzles)
-    known = [
-        Known(puzzle.key, n, puzzle, standings.of(puzzle, by_id=boards[puzzle.puzzle_id] == 1))
-        for n, puzzle in enumerate(puzzles)
-    ]
-    if all_puzzles:
-        others = enumerate(standings.others(puzzles), len(puzzles))
-        known += [Known(key, n, None, standings.by_puzzle[key]) for n, key in others]
-    situation = Situation()
-    for one in known:
-        if not one.candidates:
-            situation.missing.append(one)
-        elif one.candidates[0].good:
-            situation.good.append(one)
-        elif one.candidates[0].kept:
-            situation.salvageable.append(one)
-        else:
-            situation.unsalvageable.append(one)
-    return situation
 
 
 def plan(situation: Situation, standings: Standings, args: argparse.Namespace, new_id: NewId) -> list[Job]:

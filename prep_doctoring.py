@@ -13,10 +13,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from connections_env.arguments import command_parser
 from connections_env.command import exit_status
 from connections_env.examples import JobRow, RejectedRow
 from connections_env.files import shown
-from connections_env.flags import add_flags, command_parser
+from connections_env.flags import add_flags
 from connections_env.play import Disagrees
 from connections_env.records import BadRow
 from connections_env.salvage import job_row

@@ -18,10 +18,11 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import NoReturn
 
+from connections_env.arguments import UsageError, command_parser
 from connections_env.command import exit_status
 from connections_env.endpoint import SAME_COMMAND, Endpoint
 from connections_env.files import shown
-from connections_env.flags import UsageError, add_flags, command_parser
+from connections_env.flags import add_flags
 from connections_env.ledger import Ledger
 from connections_env.play import Stopped
 from connections_env.pool import interrupts

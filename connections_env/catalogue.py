@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from connections_env.arguments import at_least, command_parser
 from connections_env.boards import word
 from connections_env.command import exit_status
 from connections_env.exporting import check_export, export
-from connections_env.flags import at_least, command_parser
 from connections_env.puzzles import Puzzle
 from connections_env.sources import Loaded, NothingPlayable, Skipped, load_puzzles, other_splits
 from connections_env.tables import reasons_table

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from connections_env.flags import UsageError
+from connections_env.arguments import UsageError
 from connections_env.play import Disagrees
 from connections_env.records import BadRow, FutureRow
 from connections_env.signals import all_like_ctrl_c

@@ -4,7 +4,7 @@ import argparse
 import difflib
 from dataclasses import dataclass
 
-from connections_env.flags import UsageError
+from connections_env.arguments import UsageError
 from connections_env.hub import hub_id
 from connections_env.schema import FORMATS, HF_LAYOUTS, REASONINGS, Format, Reasoning
 from connections_env.splits import share_or_number

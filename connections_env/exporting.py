@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from connections_env.arguments import UsageError
 from connections_env.boards import linking_terms
-from connections_env.flags import UsageError
 from connections_env.puzzles import Puzzle
 from connections_env.steps import check_writable, lines_of, replace_files
 

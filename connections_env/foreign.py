@@ -8,7 +8,6 @@ hold a board and replies and no guess history.
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,20 +20,17 @@ from connections_env.decoding import Unreadable
 from connections_env.examples import looks_like
 from connections_env.files import line_at
 from connections_env.game import WON, GameState, themes_right
-from connections_env.items import text_of
 from connections_env.layouts import table_row
-from connections_env.parsing import Reply, plain_guess, read_guess
+from connections_env.parsing import Reply, read_guess
 from connections_env.play import Job, make_rollout, replay_judged, tokens_of
 from connections_env.puzzles import Puzzle, UnplayableBoard
 from connections_env.quality import Facts
 from connections_env.records import BadRow, GuessRow, Info, ResumedFrom, Rollout, Usage, read_row
 from connections_env.rewards import reward
 from connections_env.rulesets import NYT, PUZZGRID, RULESETS, Ruleset
+from connections_env.tags import reply_from
 
 Origin = Literal["older pipelines", "verifiers"]
-_OUR_THOUGHTS = frozenset({"think", "thinking"})
-_THOUGHTS = _OUR_THOUGHTS | {"reason", "reasoning", "thought", "thoughts", "scratchpad", "reflection", "analysis"}
-_TAG = re.compile(rf"<\s{{0,8}}(/?)\s{{0,8}}({'|'.join(sorted(_THOUGHTS))}|answer|guess)\s{{0,8}}>", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,40 +213,6 @@ def _replies(messages: Iterable[Mapping[str, Any]]) -> list[Reply]:
         for message in messages
         if message.get("role") == "assistant"
     ]
-
-
-def reply_from(content: Any, reasoning: Any) -> Reply:
-    return Reply(in_our_tags(text_of(content)), text_of(reasoning))
-
-
-def in_our_tags(content: str) -> str:
-    """A reply in the tags of other environments, in ours.
-
-    `<reason>` around what comes before the guess is thinking, and elsewhere no tag at all; `<answer>` is the guess
-    where no `<guess>` stands outside of what is thought.
-    """
-    if plain_guess(content):
-        return content
-    names = [f"{slash}{name.lower()}" for slash, name in _TAG.findall(content)]
-    outside, blocks, began = list[str](), True, False  # names outside of thoughts; are those well-formed blocks?
-    thinking = False
-    for name in names:
-        if name.strip("/") in _THOUGHTS:
-            if name.startswith("/") and not began:
-                outside.clear()  # its block was opened by the prompt, so all so far was thinking
-            blocks &= name.startswith("/") == thinking
-            thinking, began = not name.startswith("/"), True
-        elif not thinking:
-            outside.append(name)
-    others = _THOUGHTS - _OUR_THOUGHTS
-    thinks = blocks and not thinking and not _OUR_THOUGHTS & {*names} and {"guess", "answer"} & {*outside}
-    tags = {"answer": "" if "guess" in outside else "guess"} | dict.fromkeys(others, "think" if thinks else "")
-
-    def ours(tag: re.Match[str]) -> str:
-        name = tags.get(tag[2].lower(), tag[2])
-        return tag[0] if name == tag[2] else f"<{tag[1]}{name}>" if name else ""
-
-    return _TAG.sub(ours, content) if tags.keys() & {name.strip("/") for name in names} else content
 
 
 def _derived_rollout_id(row: Mapping[str, Any]) -> str:

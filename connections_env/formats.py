@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from connections_env.arguments import UsageError
 from connections_env.dataset import SftRow
 from connections_env.export import Export
 from connections_env.files import shown
-from connections_env.flags import UsageError
 from connections_env.schema import Format, Reasoning, features
 from connections_env.tokens import Tokenizer, count_game
 

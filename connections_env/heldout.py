@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from connections_env.arguments import UsageError
 from connections_env.examples import ID_PREFIX
-from connections_env.flags import UsageError
 from connections_env.records import Rollout
 from connections_env.sources import SourceError, load_puzzles, other_splits
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from connections_env import card
+from connections_env.arguments import UsageError
 from connections_env.dataset import SftRow
 from connections_env.files import shown
-from connections_env.flags import UsageError
 from connections_env.formats import Game, Row, parquet
 from connections_env.plots import histogram
 from connections_env.puzzles import board_key

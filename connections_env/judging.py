@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from connections_env.foreign import Origin, board_in, played, reply_from
+from connections_env.foreign import Origin, board_in, played
 from connections_env.puzzles import Puzzle
 from connections_env.quality import Facts
 from connections_env.records import BadRow
 from connections_env.rulesets import RULESETS, Ruleset
+from connections_env.tags import reply_from
 
 _BOARDS_REMEMBERED = 2048
 

@@ -7,11 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from connections_env.arguments import UsageError
 from connections_env.card import About
 from connections_env.dataset import public_name
 from connections_env.export import Export
 from connections_env.files import results_number, shown
-from connections_env.flags import UsageError
 from connections_env.formats import DATASET_INFO, Game, dataset_info, jsonl, parquet
 from connections_env.hf_folder import check_folder, folder_files, split_games
 from connections_env.records import BadRow

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import dataclass
 
-from connections_env.flags import UsageError
+from connections_env.arguments import UsageError
 from connections_env.records import Usage
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from connections_env.arguments import UsageError
 from connections_env.files import shown
-from connections_env.flags import UsageError
 from connections_env.prices import prices_of
 from connections_env.report_counts import Overview
 from connections_env.report_games import Packed, Picks

@@ -7,23 +7,21 @@ import gc
 import hashlib
 import ipaddress
 import itertools
-import json
 import os
 import random
-import re
 import resource
-import shlex
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
+from connections_env.arguments import UsageError
 from connections_env.durable import ResultsFile, rescue
 from connections_env.endpoint import SAME_COMMAND, Endpoint, EndpointSettings, Halt
 from connections_env.files import OFFLINE, shown
-from connections_env.flags import UsageError
+from connections_env.masking import without_secrets
 from connections_env.play import Job
 from connections_env.pool import Tally, interrupts, play_all
 from connections_env.prices import prices_of
@@ -36,8 +34,6 @@ OFFLINE_BASE_URL = "http://simulated.invalid/v1"
 OFFLINE_MODEL = "simulated"
 LOOK_EVERY = 0.5  # seconds, whether another run has ended
 SPARE_FILES = 64  # beside one socket a request: results, logs, what the interpreter holds open
-_URL = re.compile(r"\w+://\S*[@?]")
-_SECRET = re.compile(r"key|secret|password|auth|bearer|credential|token$", re.IGNORECASE)  # not max_tokens
 
 
 def results_folder(args: argparse.Namespace) -> Path:
@@ -61,15 +57,6 @@ def sampling_of(args: argparse.Namespace) -> dict[str, Any]:
     }
     given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     return {**given, **args.sampling_args}
-
-
-def without_secrets(value: Any) -> Any:
-    """JSON fit for a file: values under names that speak of secrets are masked, and so are credentials in URLs."""
-    if isinstance(value, dict):
-        return {name: "***" if _SECRET.search(name) else without_secrets(inner) for name, inner in value.items()}
-    if isinstance(value, str):
-        return _without_credentials(value) if _URL.match(value) else value
-    return [without_secrets(inner) for inner in value] if isinstance(value, list) else value
 
 
 def open_endpoint(args: argparse.Namespace, puzzles: Sequence[Puzzle], to_go_on: str = SAME_COMMAND) -> Endpoint:
@@ -139,35 +126,6 @@ def _api_key(args: argparse.Namespace) -> str:
     if url.scheme == "http":
         notify(f"the key in {name} goes to {url.hostname} unencrypted; use https if it can")
     return key
-
-
-def masked_command(words: Sequence[str]) -> str:
-    """A command line as it may be shown: no passwords or queries in URLs, no secrets in JSON."""
-    return shlex.join(map(_masked, words))
-
-
-def _masked(word: str) -> str:
-    """A word without secrets: after `--flag=`, `-S`, `-S=` or by itself, JSON or a URL."""
-    flag, value = re.fullmatch(r"(--[\w-]+=|-[A-Za-z]=?(?=[{\s]|\w+://))?(.*)", word, re.DOTALL).groups("")  # type: ignore[union-attr]
-    if value.lstrip().startswith("{"):
-        try:
-            given = json.loads(value)
-        except ValueError:
-            return word  # a file of an odd name: what -S takes is known to be JSON by now
-        kept = without_secrets(given)
-        return word if kept == given else flag + json.dumps(kept, ensure_ascii=False)
-    return flag + _without_credentials(value)
-
-
-def _without_credentials(text: str) -> str:
-    """A URL without user, password, query and fragment; other text as it is."""
-    if "://" not in text:
-        return text
-    try:
-        url = urlsplit(text)
-        return urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment=""))
-    except ValueError:
-        return "***"
 
 
 def _is_loopback(url: str) -> bool:

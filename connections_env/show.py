@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from connections_env.arguments import UsageError, at_least, command_parser
 from connections_env.command import exit_status
 from connections_env.entries import Entry, original, read_entry
 from connections_env.files import line_at, read_lines, results_files, shown
-from connections_env.flags import UsageError, at_least, command_parser
 from connections_env.headlines import list_line
 from connections_env.paging import page
 from connections_env.paint import Look, paint_for

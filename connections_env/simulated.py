@@ -27,7 +27,8 @@ import httpx2
 
 from connections_env.deliveries import error
 from connections_env.faults import KINDS, MIXED, Faults, fault_of, mixed, rate_of
-from connections_env.player import TIERS, SimulatedPlayer
+from connections_env.player import SimulatedPlayer
+from connections_env.player_moves import TIERS
 from connections_env.serving import REQUEST_ID, Service, counting, listening
 from connections_env.sources import SourceError, load_puzzles
 from connections_env.terminal import say

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from connections_env.arguments import UsageError
 from connections_env.boards import puzzle_from_row, split_of
 from connections_env.decoding import Unreadable
-from connections_env.flags import UsageError
 from connections_env.layouts import Placed, rows_of, whole_games
 from connections_env.puzzle_files import READERS, arrow_row, read_rows
 from connections_env.puzzles import Puzzle, UnplayableBoard

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from connections_env.arguments import UsageError
 from connections_env.examples import GoodRow, JobRow, Place, RejectedRow, canonical_row, looks_like
 from connections_env.files import read_lines, shown
-from connections_env.flags import UsageError
 from connections_env.foreign import rollout_at
 from connections_env.puzzles import board_key
 from connections_env.quality import facts_of, rejection

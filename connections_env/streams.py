@@ -9,7 +9,7 @@ from connections_env.examples import GoodRow, count_row
 from connections_env.ledger import text_key
 from connections_env.puzzles import board_key
 from connections_env.records import Usage
-from connections_env.reduction import Finished
+from connections_env.rejects import Finished
 from connections_env.steps import read_step
 from connections_env.terminal import Reporter
 from connections_env.tokens import Counts, Limits, Tokenizer

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
-from connections_env.flags import UsageError
+from connections_env.arguments import UsageError
 from connections_env.vocabularies import (
     BadVocabulary,
     Vocabulary,

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from connections_env.flags import UsageError
+from connections_env.arguments import UsageError
 from connections_env.terminal import say
 
 HOST, TRIES = "127.0.0.1", 100

@@ -24,7 +24,7 @@ import reduce_tokens
 from connections_env.agreement import difference, recorded
 from connections_env.examples import canonical_row
 from connections_env.files import results_files
-from connections_env.foreign import adopt, game_of, in_our_tags, rollout_of
+from connections_env.foreign import adopt, game_of, rollout_of
 from connections_env.game import GameState
 from connections_env.judging import judge_line
 from connections_env.parsing import Reply, reasoning_of
@@ -34,6 +34,7 @@ from connections_env.quality import facts_of, rejection
 from connections_env.records import BadRow, Rollout, read_row
 from connections_env.rulesets import NYT, PUZZGRID
 from connections_env.salvage import salvage
+from connections_env.tags import in_our_tags
 from tests.boards import AMBIGUOUS, PLAIN, SIX, TRICKY, guesses_on
 from tests.boards import BOARDS as ODD_BOARDS
 from tests.rollouts import (

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from connections_env.files import read_lines, results_files
+from connections_env.masking import without_secrets
 from connections_env.puzzles import Puzzle
 from connections_env.records import Rollout, read_row
-from connections_env.session import without_secrets
 from generate_rollouts import main
 from tests.boards import FIVE, PLAIN, THREE
 from tests.scripted import Script, Seen, Sent, Server, Step, completion, full_after, refusal, until, winner

@@ -21,7 +21,9 @@ from connections_env.game import (
     themes_right,
 )
 from connections_env.parsing import Reply, canonical, read_guess, read_themes, reasoning_of, unfit_reason
-from connections_env.player import TIERS, SimulatedPlayer, hardness, misspelt, written, wrong_guess
+from connections_env.player import SimulatedPlayer
+from connections_env.player_moves import TIERS, hardness, misspelt, wrong_guess
+from connections_env.player_talk import written
 from connections_env.puzzles import Group, Puzzle, shuffled
 from connections_env.rulesets import NYT, PUZZGRID, Ruleset
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import generate_rollouts
 from connections_env.endpoint import Endpoint
-from connections_env.session import masked_command, open_endpoint, without_secrets
+from connections_env.masking import masked_command, without_secrets
+from connections_env.session import open_endpoint
 
 SECRET = "hunter2"
 KEY = "sk-test-0123456789abcdef"

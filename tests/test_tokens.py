@@ -17,7 +17,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from jinja2 import nodes
 
-from connections_env.flags import UsageError, add_flags, command_parser
+from connections_env.arguments import UsageError, command_parser
+from connections_env.flags import add_flags
 from connections_env.tokens import Counts, Limits, TokenizerError, count_game, limits_of, load_tokenizer, render
 from connections_env.vocabularies import GPT2_SPLIT, LONGEST, QWEN_SPLIT
 
