@@ -18,7 +18,7 @@ from connections_env.arguments import UsageError, command_parser
 from connections_env.candidates import Candidate
 from connections_env.command import exit_status
 from connections_env.examples import GoodRow, Place, RejectedRow, canonical_row, count_row
-from connections_env.files import results_files, shown
+from connections_env.files import OFFLINE, results_files, shown
 from connections_env.flags import add_flags
 from connections_env.play import Disagrees, replay_rollout
 from connections_env.puzzles import Puzzle, board_key
@@ -53,8 +53,10 @@ def results_of(inputs: list[Path]) -> list[Path]:
     for path in inputs:
         found = [path] if path.is_file() else results_files(path) if path.is_dir() else []
         if not found:
-            what = "no results in" if path.is_dir() else "no such file or folder:"
-            raise UsageError(f"{what} {shown(path)}; make some results with: uv run python generate_rollouts.py")
+            what = f"{'no results in' if path.is_dir() else 'no such file or folder:'} {shown(path)}"
+            if results_files(path / OFFLINE):
+                raise UsageError(f"{what} itself; name {shown(path / OFFLINE)} for those of the simulated player")
+            raise UsageError(f"{what}; make some results with: uv run python generate_rollouts.py")
         files += found
     return list(dict.fromkeys(files))
 

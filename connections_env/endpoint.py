@@ -272,6 +272,6 @@ class Endpoint:
         raise Stopped
 
     def _stop_for_outage(self, what: str) -> NoReturn:
-        way_out = self.settings.to_go_on if self._proven else "check --base-url and try again"
+        way_out = self.settings.to_go_on if self._proven else "check --base-url, or try again later"
         self.stop(f"{self._client.place} gives no answer ({what}); {way_out}", 1)
         raise Stopped

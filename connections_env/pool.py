@@ -55,7 +55,8 @@ class Tally:
         self.usage += rollout.usage
 
     def verdicts(self) -> str:
-        return f"{self.good:,} good, {self.games - self.good:,} bad"
+        unfinished = f", {self.unfinished:,} unfinished" if self.unfinished else ""
+        return f"{self.good:,} good, {self.games - self.good - self.unfinished:,} bad{unfinished}"
 
 
 async def play_all(

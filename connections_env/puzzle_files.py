@@ -26,7 +26,7 @@ def read_rows(path: Path) -> list[Placed]:
     try:
         return _file_rows(path, path.name)
     except FileNotFoundError:
-        raise ValueError(f"no such file: {path}") from None
+        raise ValueError(f"no such file: {path}; name a file, a folder, a dataset id or builtin") from None
     except UNREADABLE as error:
         raise ValueError(f"cannot read {path}: {one_line(error)}") from None
 

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,8 +39,15 @@ def check_input(path: Path, maker: str | None = None) -> None:
     if path.is_dir():
         raise UsageError(f"{shown(path)} is a folder; name a file")
     if not path.is_file():
+        where = path.parent
+        # A file of another name is one that the user gave it, wherever the step that makes such files puts its own.
+        beside = (
+            f" --output-dir {shlex.quote(shown(where))}"
+            if path.name in MADE_BY and where.absolute() != Path.cwd()
+            else ""
+        )
         maker = MADE_BY.get(path.name, maker)
-        how = f"; make it with: uv run python {maker}" if maker else ""
+        how = f"; make it with: uv run python {maker}{beside}" if maker else ""
         raise UsageError(f"no such file: {shown(path)}{how}")
 
 

@@ -183,7 +183,7 @@ def test_nothing_playable_is_exit_1_with_the_reasons_and_no_file(here, capsys):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["nowhere.csv"], "no such file: nowhere.csv"),
+        (["nowhere.csv"], "no such file: nowhere.csv; name a file, a folder, a dataset id or builtin"),
         (
             ["nowhere"],
             "no puzzles at 'nowhere': give a file, a dataset id like ericbotti/connections-puzzles, or builtin",

@@ -483,7 +483,8 @@ def test_a_missing_input_names_the_command_that_makes_it(run, tmp_path):
     status, out, err = run("--offline")
     path = tmp_path / "out" / "doctor_gameplay.jsonl"
     assert (status, out) == (2, "")
-    assert err == f"error: no such file: {path}; make it with: uv run python prep_doctoring.py\n"
+    how = f"make it with: uv run python prep_doctoring.py --output-dir {path.parent}"
+    assert err == f"error: no such file: {path}; {how}\n"
     assert tree(tmp_path) == {}
 
 

@@ -259,6 +259,20 @@ def test_missing_results_name_the_command_that_makes_them(run, tmp_path, name):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("folder", ["results", "nowhere"])
+def test_where_only_the_simulated_player_has_results_their_folder_is_named(run, tmp_path, folder):
+    results_file(tmp_path / "results" / "offline" / "results_1.jsonl", [won(board(0))])
+    status, out, err = run(tmp_path / folder, results=False)
+    assert (status, out) == (2, "")
+    if folder == "results":
+        named = tmp_path / "results" / "offline"
+        assert (
+            err == f"error: no results in {tmp_path / folder} itself; name {named} for those of the simulated player\n"
+        )
+    else:
+        assert "generate_rollouts.py" in err
+
+
 @pytest.mark.parametrize("name", ["good_examples.jsonl", "bad_examples.jsonl"])
 def test_an_input_that_would_be_written_over_is_refused(run, results, tmp_path, name):
     results(won(board(0)), lost(board(1)))

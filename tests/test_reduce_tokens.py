@@ -903,6 +903,12 @@ def test_a_missing_input_names_the_command_that_makes_it(argv, name, maker, caps
     assert capsys.readouterr().err == f"error: no such file: {name}; make it with: uv run python {maker}\n"
 
 
+def test_the_command_for_a_missing_input_makes_it_in_the_same_folder(tmp_path, capsys):
+    assert main(["--output-dir", str(tmp_path / "my files")]) == 2
+    how = "make it with: uv run python filter_gameplay.py --output-dir 'my files'"
+    assert capsys.readouterr().err == f"error: no such file: my files/good_examples.jsonl; {how}\n"
+
+
 def test_a_row_of_the_wrong_kind_is_named_by_file_and_line_and_counted(capsys):
     row = good(board(0), 5, 5, 5)
     Path(GOOD).write_text(f"{row.to_line()}\n{won(board(1)).to_line()}\nnul\n")
