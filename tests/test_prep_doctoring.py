@@ -270,7 +270,8 @@ def test_a_missing_input_names_the_command_that_makes_it(run, tmp_path):
     status, out, err = run()
     assert (status, out) == (2, "")
     path = tmp_path / "bad_examples.jsonl"
-    assert err == f"error: no such file: {path}; make it with: uv run python filter_gameplay.py --output-dir {tmp_path}\n"
+    how = f"make it with: uv run python filter_gameplay.py --output-dir {tmp_path}"
+    assert err == f"error: no such file: {path}; {how}\n"
     assert not (tmp_path / "doctor_gameplay.jsonl").exists()
 
 

@@ -160,6 +160,13 @@ def test_a_run_that_ends_sooner_says_one_line_or_none(
         assert f" | {good} good, {20 - good} bad | " in line
 
 
+def test_games_that_came_to_no_end_are_told_apart_from_bad_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate_rollouts.main(["--offline", "-n", "5", "--max-turns", "1", "--results-dir", str(tmp_path)]) == 0
+    assert "| 0 good, 0 bad, 5 unfinished |" in capsys.readouterr().err
+
+
 def test_an_interval_below_zero_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         generate_rollouts.main(["--offline", "--progress-every", "-1"])
