@@ -85,9 +85,9 @@ class Overview:
         self.good += good
         self.won += row.complete_reason in WON
         self.simulated += row.simulated
-        self.doctored += row.turns_cut > 0
+        self.doctored += row.doctored
         self.usage += row.usage
-        self.models[row.model] += 1
+        self.models.update({*row.reply_models} or {row.model})
         self.rewards[round(row.reward, 2)] += 1
         if game.why_bad is not None:
             self.reasons[game.why_bad] += 1

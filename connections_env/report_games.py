@@ -115,7 +115,7 @@ class Packed:
             self.puzzles.number(board),
             pick.spot.file,
             pick.spot.line,
-            self.models.number(row.model),
+            self.models.number(row.played_by),
             info.ruleset,
             None if pick.why_bad is None else self.reasons.number(pick.why_bad),
             self.endings.number(row.complete_reason),
@@ -170,7 +170,7 @@ def game_of(row: Rollout, tokenizer: Tokenizer | None) -> dict[str, Any]:
         "timing": row.timing,
         "sampling": row.sampling,
         "metrics": row.metrics,
-        "reducer": row.reducer_model if isinstance(row, GoodRow) else None,
+        "reducer": ", ".join(row.reducer_models) if isinstance(row, GoodRow) else None,
         "note": note,
     }
 

@@ -18,7 +18,7 @@ from connections_env.heldout import HeldOut
 from connections_env.parsing import Reply
 from connections_env.play import conversation, replay_replies
 from connections_env.puzzles import Group, Puzzle
-from connections_env.records import BadRow, ResumedFrom, history_of
+from connections_env.records import BadRow, Cut, ResumedFrom, history_of
 from connections_env.rewards import reward
 from connections_env.rulesets import NYT, PUZZGRID
 from connections_env.selection import read_good
@@ -48,10 +48,11 @@ NEED = Requirements(load_tokenizer(), Limits())
 def good(puzzle, script="RRR", **options):
     fields = {
         name: options.pop(name)
-        for name in ("spares", "original_completion", "reducer_model", "turns_cut")
+        for name in ("spares", "original_completion", "reducer_models")
         if name in options
     }
-    fields["reduced"] = "original_completion" in fields
+    if "original_completion" in fields:
+        fields = {"reduced": True, "reducer_models": ["short"], "tokens_before": 3000} | fields
     return canonical_row(played(puzzle, script, **options), **fields)
 
 
@@ -122,14 +123,14 @@ rejects, with all their reasons: 1 -> sft_rejects.jsonl
 
 
 def test_both_streams_become_one_file_with_the_best_row_of_each_puzzle(here, capsys):
-    doctored = ResumedFrom(rollout_id="before", turns=1)
+    doctored, cut = ResumedFrom(rollout_id="before", turns=1), Cut(turns=2, kept=1, truncate="last-valid")
     results_file(
         here / "good_examples_reduced.jsonl",
         [good(A, rollout_id="a"), good(B, "ORRR", rollout_id="b-worse"), good(C, "WRRR", rollout_id="c")],
     )
     results_file(
         here / "doctored_gameplay_reduced.jsonl",
-        [good(B, rollout_id="b-better", resumed_from=doctored, turns_cut=2), {"kind": "nothing"}],
+        [good(B, rollout_id="b-better", resumed_from=doctored, cuts=[cut]), {"kind": "nothing"}],
     )
     assert collate.main([]) == 0
     out, err = capsys.readouterr()
@@ -157,7 +158,7 @@ def test_both_streams_become_one_file_with_the_best_row_of_each_puzzle(here, cap
 
 
 def test_a_row_has_exactly_the_columns_of_the_dataset_in_their_order(here):
-    assert collated([good(A, reducer_model="short", original_completion=longer(A)), good(B)]) == 0
+    assert collated([good(A, reducer_models=["short"], original_completion=longer(A)), good(B)]) == 0
     first, second = dataset()
     assert list(first) == list(second) == list(SftRow.model_fields)
     assert first["puzzle_id"] == "puzzle-made-0"
@@ -236,7 +237,7 @@ def swapped_feedback(row):
 
 def doubled_turn(row):
     row["completion"][2:2] = row["completion"][:2]
-    for name in ("reply_tokens", "reply_finish", "reply_unfit"):
+    for name in ("reply_tokens", "reply_finish", "reply_unfit", "reply_models"):
         row[name].insert(0, row[name][0])
 
 
@@ -258,7 +259,7 @@ def beside_content(row):
 
 def turn_after_the_end(row):
     row["completion"] += [{"role": "user", "content": "Go on."}, row["completion"][-1]]
-    for name in ("reply_tokens", "reply_finish", "reply_unfit"):
+    for name in ("reply_tokens", "reply_finish", "reply_unfit", "reply_models"):
         row[name].append(row[name][-1])
 
 
@@ -279,7 +280,7 @@ def another_guess(text):
 
 
 def without_last_reply(row):
-    for name in ("completion", "reply_tokens", "reply_finish", "reply_unfit"):
+    for name in ("completion", "reply_tokens", "reply_finish", "reply_unfit", "reply_models"):
         row[name].pop()
 
 
@@ -684,7 +685,7 @@ def test_the_file_loads_as_it_is_with_floats_strings_and_no_dates(here, layout):
     dated = [replace(puzzle, puzzle_id=f"2024-01-0{nth}") for nth, puzzle in enumerate((A, B), 1)]
     rows = [
         good(dated[0], "WWRRR"),
-        good(dated[1], "WRWRR", reducer_model="m", original_completion=longer(dated[1], "WRWRR")),
+        good(dated[1], "WRWRR", reducer_models=["m"], original_completion=longer(dated[1], "WRWRR")),
     ]
     assert collated(rows, "--format", layout) == 0
     assert dataset()[0]["reward"] == 5.1
@@ -706,7 +707,7 @@ def test_a_column_that_is_empty_in_the_first_rows_has_its_type_from_the_start(he
     import datasets
 
     rows = [good(board(n)) for n in range(20)] + [
-        good(board(20), reducer_model="m", original_completion=longer(board(20)))
+        good(board(20), reducer_models=["m"], original_completion=longer(board(20)))
     ]
     assert collated(rows) == 0
     loaded = datasets.load_dataset(

@@ -633,7 +633,7 @@ JOBS = {
     "cut": lambda n: job(played(board(n), "RN")),
     "cut late": lambda n: job(played(board(n), "RWRL")),
     "interrupted": lambda n: job(interrupted(board(n), "WO")),
-    "resumed": lambda n: job(played(board(n), "ORN", resumed_from=ResumedFrom(rollout_id="a", turns=1)), turns_cut=3),
+    "resumed": lambda n: job(played(board(n), "ORN", resumed_from=ResumedFrom(rollout_id="a", turns=1))),
     "disagrees": lambda n: job(played(board(n), "RRN")) | {"guess_history": []},
     "rollout": lambda n: lost(board(n)),
     "broken": lambda n: nonsense(n),

@@ -183,7 +183,7 @@ def test_the_head_of_the_card_is_what_the_hub_asks_for():
 
 def test_the_card_discloses_doctoring_and_reduction_with_their_numbers():
     doctored = [good(puzzle, "RORR", turns_cut=2) for puzzle in boards(2)]
-    shortened = good(PLAIN, original_completion=longer(PLAIN), reducer_model="short|er`\n# x")
+    shortened = good(PLAIN, original_completion=longer(PLAIN), reducer_models=["short|er`\n# x"])
     export("--test-size", "0", games=[*doctored, shortened, good(FIVE, "RRRR")])
     text = the_card()
     assert "**2 of 4 games are doctored**" in text

@@ -277,7 +277,7 @@ def test_a_long_reply_is_shortened_and_all_else_stays():
     assert said(after)[::2] == said(row)[::2]
     assert said(after)[1].startswith(f"<think>\n{SENTENCE * 4}")
     replay_rollout(after)
-    assert (after.reduced, after.reducer_model, after.simulated) == (True, "small", False)
+    assert (after.reduced, after.reducer_models, after.simulated) == (True, ["small"], False)
     assert after.tokens_before == counted(row).completion
     assert after.original_completion == row.completion
     assert after.reply_tokens == [40, counted(after).replies[1], 40]
@@ -674,7 +674,7 @@ def test_a_run_that_ends_again_and_again_pays_for_each_reply_once_and_comes_to_t
     assert sorted(asked_for) == sorted(text for row in rows for text in said(row))
     after = read("good_examples_reduced.jsonl")
     assert after[0] == read("apart/good_examples_reduced.jsonl")[0]
-    assert [row.reducer_model for row in after] == ["small"] * 3
+    assert [row.reducer_models for row in after] == [["small"]] * 3
 
 
 def test_of_a_later_round_too_the_replies_it_rewrote_are_kept():
@@ -698,7 +698,7 @@ def test_every_model_that_rewrote_a_reply_of_a_game_is_named():
     with Server(obliging) as server:
         assert main(["-b", server.url, "-m", "a"]) == 0
     assert len(server.seen) == 1 + 3
-    assert [row.reducer_model for row in read("good_examples_reduced.jsonl")] == ["a, b", "a"]
+    assert [row.reducer_models for row in read("good_examples_reduced.jsonl")] == [["a", "b"], ["a"]]
 
 
 def test_a_rewriting_that_was_refused_is_not_kept():

@@ -16,7 +16,7 @@ import filter_gameplay
 import iterative_generate
 from connections_env import viewing
 from connections_env.parsing import Reply
-from connections_env.records import ResumedFrom
+from connections_env.records import Cut, ResumedFrom
 from connections_env.report_counts import histogram
 from connections_env.report_page import MARKER
 from connections_env.rulesets import PUZZGRID
@@ -61,8 +61,11 @@ def two_loops(work):
         [won(first, rollout_id="a"), lost(second, rollout_id="b"), interrupted(third, rollout_id="c")],
     )
     replies = script_replies(second, "RRR")
-    resumed = rollout(second, replies, rollout_id="b2", resumed_from=ResumedFrom(rollout_id="b", turns=1))
-    later = [resumed.model_copy(update={"turns_cut": 4}), invalid_at(fourth, 1, rollout_id="d")]
+    cut = Cut(turns=4, kept=1, truncate="last-valid")
+    resumed = rollout(
+        second, replies, rollout_id="b2", resumed_from=ResumedFrom(rollout_id="b", turns=1), cuts=[cut]
+    )
+    later = [resumed, invalid_at(fourth, 1, rollout_id="d")]
     results_file(folder / "results_2.jsonl", later)
     return puzzle_file(work / "puzzles.jsonl", [first, second, third, fourth, fifth])
 

@@ -21,7 +21,7 @@ from connections_env.examples import GoodRow, RejectedRow, canonical_row
 from connections_env.paint import FOREGROUNDS, GROUPS, NOBODY, cells, coloured, flowed, plain, wrapped
 from connections_env.parsing import Reply
 from connections_env.puzzles import Group, Puzzle, shuffled
-from connections_env.records import ResumedFrom, Rollout
+from connections_env.records import Cut, ResumedFrom, Rollout
 from connections_env.rulesets import PUZZGRID
 from connections_env.salvage import job_row
 from connections_env.tiles import Grid, Tile, grid_for, laid_out
@@ -151,13 +151,16 @@ def test_a_game_is_shown_with_its_board_and_turn_by_turn(capsys: Captured) -> No
 
 def test_a_resumed_game_tells_where_it_was_cut_and_from_which_game(capsys: Captured) -> None:
     parent = ResumedFrom(rollout_id="parent-1", turns=2)
-    row = played(board(1), "RORR", resumed_from=parent).model_copy(update={"turns_cut": 3})
+    cut = Cut(turns=3, kept=2, truncate="last-valid")
+    row = played(board(1), "RORR", resumed_from=parent, cuts=[cut])
     out = of(capsys, row)
     cut = out.index("-- resumed here, from parent-1, 3 replies cut off -----")
     assert out.index("-- Turn 2, 40 tokens ---") < cut < out.index("-- Turn 3, 40 tokens ---")
-    merely = of(capsys, row.model_copy(update={"turns_cut": 0}))
+    merely = of(capsys, row.model_copy(update={"cuts": []}))
     assert "-- resumed here, from parent-1, nothing cut off ---" in merely
-    unknown = of(capsys, row.model_copy(update={"resumed_from": ResumedFrom(rollout_id=None, turns=1), "turns_cut": 1}))
+    elsewhere = Cut(turns=None, kept=1, truncate=None)
+    parent = ResumedFrom(rollout_id=None, turns=1)
+    unknown = of(capsys, row.model_copy(update={"resumed_from": parent, "cuts": [elsewhere]}))
     assert unknown.index("-- resumed here, from an earlier game, replies cut off ---") < unknown.index("-- Turn 2")
 
 
@@ -215,8 +218,8 @@ def test_unfit_replies_are_marked_and_those_after_the_end_are_told(capsys: Captu
     assert "  (no reasoning)\n" in out
     assert "-- Turn 3, 40 tokens, unfit: control tokens ---" in out
     over = won(board(1)).model_dump(mode="json")
-    for name in ("reply_tokens", "reply_finish", "reply_unfit"):
-        over[name] = [*over[name], None if name != "reply_tokens" else 1]
+    for name, value in {"reply_tokens": 1, "reply_finish": None, "reply_unfit": None, "reply_models": "m"}.items():
+        over[name] = [*over[name], value]
     over["completion"] += [{"role": "user", "content": "Go on."}, {"role": "assistant", "content": "Why?"}]
     out = of(capsys, over)
     assert "  the game was over before this reply\n" in out
@@ -286,7 +289,7 @@ def test_a_reduced_game_is_shown_as_it_is_and_as_it_was(capsys: Captured) -> Non
         for message in row.completion
     ]
     fields = {"completion": short, "original_completion": row.completion, "reduced": True}
-    reduced = GoodRow(**(dict(row) | fields | {"reducer_model": "reducer", "tokens_before": 1234}))
+    reduced = GoodRow(**(dict(row) | fields | {"reducer_models": ["reducer"], "tokens_before": 1234}))
     out = of(capsys, reduced)
     assert "reduced from 1,234 as rendered by reducer (--before shows the original)" in " ".join(out.split())
     assert "Obvious." in out
@@ -500,7 +503,7 @@ def test_nothing_that_a_file_says_steers_the_terminal(
         category["members"] = [f"{word}{evil}" for word in category["members"]]
     bad = row | {"kind": "bad", "rejection": evil, "reply_unfit": [evil] * 4, "complete_reason": evil}
     job = bad | {"kind": "job", "cut_why": evil}
-    reduced = row | {"kind": "good", "reduced": True, "reducer_model": evil}
+    reduced = row | {"kind": "good", "reduced": True, "reducer_models": [evil]}
     foreign = {"prompt": row["prompt"], "completion": row["completion"], "info": row["info"], "model": evil}
     reject = {"puzzle_id": evil, "rollout_id": evil, "why": evil, "is_spare": False, "reasons": [evil]}
     reject["completion"] = row["completion"]
