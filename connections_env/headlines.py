@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from connections_env.entries import Entry
 from connections_env.examples import GoodRow, JobRow
 from connections_env.game import WON
+from connections_env.lineage import played_by
 from connections_env.paint import Look, Paint, padded, wrapped
 from connections_env.play import Disagrees, replay_rollout
 from connections_env.quality import facts_of
@@ -110,7 +111,7 @@ def _origin(entry: Entry) -> list[str]:
     rollout = entry.rollout
     fields = [visible(entry.place), f"rollout {visible(entry.rollout_id)}" if entry.rollout_id else ""]
     if rollout:
-        model = visible(rollout.played_by)
+        model = visible(played_by(rollout))
         if rollout.simulated and SIMULATED not in rollout.reply_models:
             model = f"{model} (simulated)".strip()
         fields += [model, rollout.info.ruleset, visible(rollout.info.source), visible(rollout.info.split)]

@@ -7,7 +7,6 @@ be inspected and ranked without one.
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import groupby
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
@@ -174,17 +173,6 @@ class Rollout(_Row):
         ]
 
     @property
-    def models(self) -> list[str]:
-        """Who wrote the replies, in their order: a name again where it took over from another."""
-        return [model for model, _ in groupby(self.reply_models)]
-
-    @property
-    def played_by(self) -> str:
-        """The same in words; empty where nobody is known."""
-        known = any(self.models)
-        return ", then ".join(model or "an unknown model" for model in self.models) if known else self.model
-
-    @property
     def doctored(self) -> bool:
         """Were turns cut off a game that this one goes on from? One that merely went on is not doctored."""
         return bool(self.cuts)
@@ -206,15 +194,6 @@ class Rollout(_Row):
     @property
     def ruleset(self) -> Ruleset:
         return RULESETS[self.info.ruleset]
-
-    def cuts_after(self, turns: int) -> list[Cut]:
-        """The cuts behind so many of the replies that are left; a later one that kept less took an earlier one away."""
-        later = [self.cuts[nth + 1 :] for nth in range(len(self.cuts))]
-        return [
-            cut
-            for cut, others in zip(self.cuts, later, strict=True)
-            if cut.kept == turns and all(other.kept >= turns for other in others)
-        ]
 
     def to_line(self) -> str:
         return self.model_dump_json()

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any, Literal, get_args
 
 from connections_env.examples import GoodRow, count_row
-from connections_env.game import WON, is_mistake
+from connections_env.game import WON, mistakes_in
 from connections_env.prices import Prices
 from connections_env.quality import Facts
 from connections_env.records import Usage
@@ -215,13 +215,7 @@ class Overview:
 
 def mistakes_of(facts: Facts) -> int:
     """Mistakes in a game, by the rules it was played by."""
-    found = mistakes = 0
-    for status in facts.statuses:
-        if status == "correct":
-            found += 1
-        elif status != "invalid":
-            mistakes += is_mistake(facts.ruleset, facts.groups - found)
-    return mistakes
+    return mistakes_in(facts.statuses, facts.ruleset, facts.groups)
 
 
 def histogram(counts: Mapping[int, int], step: int) -> list[list[int | None]]:

@@ -6,6 +6,7 @@ from connections_env.entries import Entry, reply_of
 from connections_env.examples import JobRow
 from connections_env.game import GameState, Turn, themes_right
 from connections_env.headlines import counted, head_lines
+from connections_env.lineage import cuts_after
 from connections_env.paint import Look, cells, flowed, group_style, wrapped
 from connections_env.parsing import Asked, Reply, reasoning_of
 from connections_env.play import estimated_tokens, replay_replies
@@ -94,7 +95,7 @@ def _turns(rollout: Rollout, puzzle: Puzzle, grid: Grid, look: Look) -> Iterator
 
 def _seam(rollout: Rollout, nth: int, look: Look) -> Iterator[str]:
     """Where a resumed game goes on from an earlier one, and where that one, or one before it, was cut."""
-    cuts = [cut.turns for cut in rollout.cuts_after(nth)]
+    cuts = [cut.turns for cut in cuts_after(rollout, nth)]
     # How many, other tools and datasets do not say.
     some = "replies" if None in cuts else counted(sum(filter(None, cuts)), "reply", "replies")
     cut = f"{some} cut off" if cuts else "nothing cut off"

@@ -38,7 +38,7 @@ def problems(row: GoodRow, need: Requirements) -> list[str]:
     if where := need.held_out.where(row):
         found.append(f"held out: its puzzle is in {where}")
     if need.refuse_simulated and row.simulated:
-        found.append("simulated: not played by a model, and other rows are; --allow-simulated takes both")
+        found.append("simulated: not a model's work alone, and other rows are; --allow-simulated takes both")
     if (puzzle := row.puzzle) is None:
         return [*found, "no board: its board cannot be played"]
     over = need.limits.over(count_row(row, need.tokenizer), len(puzzle.items))

@@ -47,9 +47,7 @@ NEED = Requirements(load_tokenizer(), Limits())
 
 def good(puzzle, script="RRR", **options):
     fields = {
-        name: options.pop(name)
-        for name in ("spares", "original_completion", "reducer_models")
-        if name in options
+        name: options.pop(name) for name in ("spares", "original_completion", "reducer_models") if name in options
     }
     if "original_completion" in fields:
         fields = {"reduced": True, "reducer_models": ["short"], "tokens_before": 3000} | fields
@@ -656,13 +654,13 @@ def test_simulated_rows_beside_real_ones_are_refused_unless_allowed(here, capsys
     capsys.readouterr()
     assert collated(rows, "--allow-simulated") == 0
     assert [row["simulated"] for row in dataset()] == [False, True]
-    assert "\nsimulated, played by no model: 1 of 2 examples; for trying things out\n" in capsys.readouterr().out
+    assert "\nsimulated, in whole or in part: 1 of 2 examples; for trying things out\n" in capsys.readouterr().out
 
 
 def test_a_dataset_of_simulated_rows_alone_is_written_and_says_so(here, capsys):
     assert collated([good(A, simulated=True), good(B, simulated=True)]) == 0
     assert len(dataset()) == 2
-    assert "\nsimulated, played by no model: all examples; for trying things out\n" in capsys.readouterr().out
+    assert "\nsimulated, in whole or in part: all examples; for trying things out\n" in capsys.readouterr().out
 
 
 # Formats and files
@@ -807,19 +805,100 @@ def test_a_run_that_fails_replaces_nothing(here, monkeypatch, capsys):
     assert capsys.readouterr().err == "error: [Errno 28] No space left on device\n"
 
 
+PARENT = {"rollout_id": "x", "turns": 1}
+CUTS = [{"turns": 1, "kept": 2, "truncate": "last-valid"}]
+CUT_ELSEWHERE = Cut(turns=None, kept=1, truncate=None)
+REDUCED = {
+    "reduced": True,
+    "reducer_models": ["short"],
+    "tokens_before": 900,
+    "original_completion": [message.model_dump(exclude_none=True) for message in longer(A)],
+}
+SIMULATED_IS = "a row is simulated where the simulated player wrote some of it, and nowhere else"
+REDUCED_IS = "a row is reduced where it holds what it was before, and nowhere else"
+
+
+def named(puzzle):
+    """The reply that names every theme."""
+    themes = json.dumps([group.linking_terms[0] for group in puzzle.groups])
+    return Reply(f"<themes>{themes}</themes>", REASONING, "stop", 40)
+
+
 @pytest.mark.parametrize(
-    "edit",
+    ("edit", "why"),
     [
-        {"resumed_from": {"rollout_id": "x", "turns": 3}},
-        {"reduced": True},
-        {"original_completion": [{"role": "assistant", "content": "<think>\nLong.\n</think>\n\n<guess>[`A`]</guess>"}]},
-        {"reduced": True, "original_completion": raw(good(B))["completion"]},
+        ({"resumed_from": PARENT | {"turns": 3}}, "3 replies resumed, 3 in the game"),
+        ({"cuts": CUTS}, "turns were cut off a game that it goes on from, and it goes on from none"),
+        ({"cuts": CUTS, "resumed_from": PARENT}, "the last cut kept 2 replies, 1 were resumed"),
+        ({"model": "other"}, "played by 'other', the last reply is by ['scripted']"),
+        ({"reply_models": ["other"] * 3}, "played by 'scripted', the last reply is by ['other']"),
+        (
+            {"reply_models": ["other", "another", "scripted"], "resumed_from": PARENT},
+            "the replies since it was resumed are by several models",
+        ),
+        ({"simulated": True}, SIMULATED_IS),
+        ({"reply_models": ["simulated"] * 3, "model": "simulated"}, SIMULATED_IS),
+        (REDUCED | {"reducer_models": ["simulated"]}, SIMULATED_IS),
+        ({"reduced": True, "reducer_models": ["short"], "tokens_before": 9}, REDUCED_IS),
+        ({"original_completion": REDUCED["original_completion"]}, REDUCED_IS),
+        ({"tokens_before": 9}, REDUCED_IS),
+        (REDUCED | {"tokens_before": None}, REDUCED_IS),
+        (REDUCED | {"reducer_models": []}, "a row is reduced where it names who did it, and nowhere else"),
+        ({"reducer_models": ["short"]}, "a row is reduced where it names who did it, and nowhere else"),
+        (
+            REDUCED | {"original_completion": raw(good(B))["completion"]},
+            "more than the reasoning is other than before the reduction",
+        ),
     ],
-    ids=["resumed later than it ended", "reduced from nothing", "reduced in secret", "reduced from another game"],
+    ids=[
+        *("resumed later than it ended", "cut off nothing", "kept more than was resumed", "another player"),
+        *("another last player", "two players at once", "a player called simulated", "a simulated player in secret"),
+        *("a simulated reducer in secret", "reduced from nothing", "reduced in secret", "shorter in secret"),
+        *("reduced from an unknown length", "reduced by nobody", "a reducer of nothing", "reduced from another game"),
+    ],
 )
-def test_a_past_that_cannot_be_is_refused(here, edit):
+def test_a_past_that_cannot_be_is_refused(here, edit, why):
     assert collated([raw(good(A)) | edit]) == 1
-    assert reasons()[0][-1] == "lineage differs"
+    assert [reason for reason in rejects()[0]["reasons"] if reason.startswith("lineage")] == [f"lineage differs: {why}"]
+
+
+@pytest.mark.parametrize(
+    "edit", [REDUCED, {"resumed_from": PARENT}, {"cuts": CUTS, "resumed_from": PARENT | {"turns": 2}}]
+)
+def test_a_past_that_can_be_is_not_refused(here, edit):
+    assert collated([raw(good(A)) | edit]) == 0
+
+
+def test_a_row_tells_who_wrote_it_and_where_it_was_cut(here):
+    replies = [
+        reply._replace(model=model)
+        for reply, model in zip(script_replies(A, "RORR"), ["/home/me/first", "second", "", "third"], strict=True)
+    ]
+    cuts = [Cut(turns=3, kept=1, truncate="last-correct"), Cut(turns=1, kept=2, truncate="last-valid")]
+    mixed = rollout(A, replies, resumed_from=ResumedFrom(rollout_id="x", turns=3), cuts=cuts, model="")
+    other = played(B, "RRR", resumed_from=ResumedFrom(rollout_id=None, turns=1), cuts=[CUT_ELSEWHERE])
+    themes = [*script_replies(C, "RRR", PUZZGRID), named(C)]
+    assert (
+        collated([canonical_row(mixed), canonical_row(other), canonical_row(rollout(C, themes, ruleset=PUZZGRID))]) == 0
+    )
+    rows = dataset()
+    assert [row["reply_models"] for row in rows] == [
+        ["first", "second", "", "third"],
+        ["scripted"] * 3,
+        ["scripted"] * 4,
+    ]
+    assert [row["model"] for row in rows] == ["third", "scripted", "scripted"]
+    cut = [(row["doctored"], row["resumed_turns"], row["turns_before_cut"], row["truncate"]) for row in rows]
+    assert cut == [(True, 3, 2, "last-correct, last-valid"), (True, 1, 1, "unknown"), (False, 0, 0, "none")]
+    assert [row["ruleset"] for row in rows] == ["nyt", "nyt", "puzzgrid"]
+
+
+def test_rewards_of_different_rules_are_summed_up_apart(here, capsys):
+    themes = [*script_replies(C, "RRR", PUZZGRID), named(C)]
+    assert collated([good(A), canonical_row(rollout(C, themes, ruleset=PUZZGRID))]) == 0
+    out = capsys.readouterr().out
+    assert "\n  reward, nyt                5.50 " in out
+    assert "\n  reward, puzzgrid          11.25 " in out
 
 
 @pytest.mark.parametrize("puzzle_id", ["", " ", "two\nlines"])

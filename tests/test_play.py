@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from connections_env import prompts
 from connections_env.game import GameState, observe
+from connections_env.lineage import played_by
 from connections_env.parsing import Reply
 from connections_env.play import (
     Answer,
@@ -286,20 +287,20 @@ def test_each_reply_of_a_resumed_game_is_its_writers() -> None:
     assert row is not None
     checked(row)
     assert row.reply_models == ["other", "m", "m"]
-    assert (row.model, row.models, row.played_by) == ("m", ["other", "m"], "other, then m")
+    assert (row.model, played_by(row)) == ("m", "other, then m")
     assert not row.simulated
 
 
 def test_a_game_that_the_simulated_player_began_is_simulated_whoever_ends_it() -> None:
     row, _ = resumed([guess(TOOLS)], [guess(GAITS), guess(GREENS)], by=SIMULATED)
     assert row is not None
-    assert (row.models, row.model, row.simulated) == ([SIMULATED, "m"], "m", True)
+    assert (row.reply_models, row.model, row.simulated) == ([SIMULATED, "m", "m"], "m", True)
 
 
 def test_the_simulated_player_is_named_whatever_model_was_asked_for() -> None:
     row, _ = resumed([guess(TOOLS)], [Reply(guess(words), "Hm.", "stop", 9, SIMULATED) for words in (GAITS, GREENS)])
     assert row is not None
-    assert (row.models, row.model, row.simulated) == (["before", SIMULATED], SIMULATED, True)
+    assert (played_by(row), row.model, row.simulated) == ("before, then simulated", SIMULATED, True)
 
 
 def test_a_resumed_game_without_a_new_reply_leaves_no_row() -> None:
@@ -348,7 +349,7 @@ def test_a_resumed_game_of_which_no_reply_can_be_kept_goes_on_from_scratch() -> 
     for name in Rollout.model_fields.keys() - {"timing", "resumed_from"}:
         assert getattr(row, name) == getattr(fresh, name), name
     assert row.resumed_from == ResumedFrom(rollout_id="parent", turns=0)
-    assert (row.cuts, row.simulated, row.models) == ([], False, ["m"])
+    assert (row.cuts, row.simulated, row.reply_models) == ([], False, ["m"] * 3)
 
 
 @pytest.mark.parametrize("too_long", [0, 1, 3])

@@ -793,11 +793,22 @@ def test_what_a_simulated_endpoint_wrote_into_a_real_game_is_asked_for_again():
     pretend = lambda seen: obliging(seen) | {"system_fingerprint": "simulated-player"}  # noqa: E731
     with Server(pretend) as server:
         assert reduced(server) == 0
-    assert read("good_examples_reduced.jsonl")[0].simulated
+    after = read("good_examples_reduced.jsonl")[0]
+    assert (after.simulated, after.reducer_models, after.model) == (True, ["simulated"], "scripted")
     with Server(obliging) as server:
         assert reduced(server) == 0
     assert len(server.seen) == len(LONG)
     assert not read("good_examples_reduced.jsonl")[0].simulated
+
+
+def test_who_reduced_a_row_before_stays_named():
+    first = {"reduced": True, "reducer_models": ["first"], "tokens_before": 9999}
+    row = good(board(0), *LONG).model_copy(update=first)
+    write(GOOD, row.model_copy(update={"original_completion": row.completion}))
+    with Server(obliging) as server:
+        assert reduced(server) == 0
+    (after,) = read("good_examples_reduced.jsonl")
+    assert (after.reducer_models, after.tokens_before) == (["first", "small"], 9999)
 
 
 def test_two_exports_into_one_folder_pay_once(tmp_path):

@@ -62,9 +62,7 @@ def two_loops(work):
     )
     replies = script_replies(second, "RRR")
     cut = Cut(turns=4, kept=1, truncate="last-valid")
-    resumed = rollout(
-        second, replies, rollout_id="b2", resumed_from=ResumedFrom(rollout_id="b", turns=1), cuts=[cut]
-    )
+    resumed = rollout(second, replies, rollout_id="b2", resumed_from=ResumedFrom(rollout_id="b", turns=1), cuts=[cut])
     later = [resumed, invalid_at(fourth, 1, rollout_id="d")]
     results_file(folder / "results_2.jsonl", later)
     return puzzle_file(work / "puzzles.jsonl", [first, second, third, fourth, fifth])
