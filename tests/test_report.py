@@ -87,6 +87,19 @@ def test_the_list_holds_every_game_with_its_verdict(work, capsys):
     assert [(row["parent"], row["kept"], row["cut"]) for row in rows if row["rollout"] == "b2"] == [("b", 1, 4)]
 
 
+def test_a_game_of_two_models_is_listed_under_both_and_one_cut_elsewhere_is_doctored(work):
+    puzzle = board(0)
+    replies = [reply._replace(model=model) for reply, model in zip(script_replies(puzzle, "RRR"), "xxy", strict=True)]
+    unknown = Cut(turns=None, kept=1, truncate=None)
+    row = rollout(puzzle, replies, resumed_from=ResumedFrom(rollout_id=None, turns=2), cuts=[unknown])
+    results_file(work / "results" / "results_1.jsonl", [row])
+    assert filtered(work) == 0
+    (listed,) = pages.listed(work / "report.html")
+    assert (listed["model"], listed["kept"], listed["cut"]) == ("x, then y", 2, None)
+    figures = pages.overview(work / "report.html")
+    assert (figures["models"], figures["doctored"]) == ({"x": 1, "y": 1}, 1)
+
+
 def test_the_overview_says_where_the_puzzles_stood_after_each_file(work):
     puzzles = two_loops(work)
     assert filtered(work, "--puzzles", str(puzzles)) == 0

@@ -302,6 +302,37 @@ def test_a_reduced_game_is_shown_as_it_is_and_as_it_was(capsys: Captured) -> Non
     assert of(capsys, row, flags=("--before",)) == of(capsys, row)
 
 
+def test_a_game_of_several_names_all_and_each_cut_in_its_place(capsys: Captured) -> None:
+    replies = [
+        reply._replace(model="\x1bfirst" if nth < 2 else "second")
+        for nth, reply in enumerate(script_replies(board(1), "RORR"))
+    ]
+    cuts = [Cut(turns=2, kept=1, truncate="last-valid")]
+    row = rollout(board(1), replies, resumed_from=ResumedFrom(rollout_id="p", turns=2), cuts=cuts, rollout_id="r")
+    out = of(capsys, row)
+    assert "rollout r, \\x1bfirst, then second, nyt\n" in out
+    earlier = out.index("-- resumed here, by an earlier game, 2 replies cut off ---")
+    assert out.index("-- Turn 1,") < earlier < out.index("-- Turn 2,")
+    here = out.index("-- resumed here, from p, nothing cut off ---")
+    assert out.index("-- Turn 2,") < here < out.index("-- Turn 3,")
+    results_file(Path("good.jsonl"), [canonical_row(row)])
+    assert collate.main(["good.jsonl", "--no-default-exclude"]) == 0
+    example, _ = shown(capsys, "sft_examples.jsonl", "--width", 80)
+    assert "\\x1bfirst, then second, nyt\n" in example
+    assert "-- resumed here, by an earlier game, replies cut off ---" in example
+    assert "-- resumed here, from an earlier game, nothing cut off ---" in example
+
+
+def test_a_job_tells_how_many_replies_it_was_cut_by_and_not_those_before_it(capsys: Captured) -> None:
+    cuts = [Cut(turns=5, kept=1, truncate="last-valid")]
+    bad = played(board(1), "RRN", resumed_from=ResumedFrom(rollout_id="p", turns=1), cuts=cuts)
+    job = job_row(RejectedRow(**dict(bad), rejection="invalid guess"), "last-valid")
+    assert job
+    out = of(capsys, job)
+    assert "-- resumed here, from p, 5 replies cut off ---" in out
+    assert "-- to be resumed here, 1 reply was cut off (invalid guess: no guess) ---" in out
+
+
 @pytest.mark.parametrize("layout", ["trl", "messages"])
 def test_an_example_of_the_dataset_is_shown_on_the_board_its_prompt_shows(layout: str, capsys: Captured) -> None:
     row = canonical_row(played(board(1), "RORR", simulated=True))
