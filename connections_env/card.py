@@ -109,8 +109,8 @@ def _rules(games: Sequence[SftRow], rulesets: Sequence[Ruleset]) -> str:
         "a guess that is one item away is told": ["yes" if ruleset.one_away_hint else "no" for ruleset in rulesets],
         "themes": [_themes(ruleset) for ruleset in rulesets],
         "reward of perfect play": [f"{perfect(ruleset):g}" for ruleset in rulesets],
-        "games without a wrong guess": [_share(played[one.name], _wrong_guesses) for one in rulesets],
-        "games without a mistake": [_share(played[one.name], _mistakes) for one in rulesets],
+        "games without a wrong guess": [_without(played[one.name], _wrong_guesses) for one in rulesets],
+        "games without a mistake": [_without(played[one.name], _mistakes) for one in rulesets],
     }
     reward = _REWARD + (_THEMES if any(ruleset.asks_themes for ruleset in rulesets) else "")
     return "\n".join(
@@ -136,7 +136,7 @@ def _themes(ruleset: Ruleset) -> str:
     return shown + (asked if ruleset.asks_themes else "")
 
 
-def _share(games: Sequence[SftRow], count: Callable[[SftRow], int]) -> str:
+def _without(games: Sequence[SftRow], count: Callable[[SftRow], int]) -> str:
     return f"{sum(not count(game) for game in games):,}"
 
 

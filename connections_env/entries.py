@@ -152,11 +152,12 @@ def _example(row: Mapping[str, Any], place: str) -> Entry:
         if isinstance(resumed, int) and resumed > 0
         else None,
     }
-    if isinstance(models := row.get("reply_models"), list) and len(models) == len(rollout.reply_models):
-        known["reply_models"] = [*map(word, models)]
+    if isinstance(models := row.get("reply_models"), list) and len(models) >= (replies := len(rollout.reply_models)):
+        known["reply_models"] = [*map(word, models[:replies])]  # a row a turn has those up to it
     notes = [f"an example of the dataset, {_figure(row, 'num_tokens')} tokens as rendered"]
     if row.get("reduced") is True:
-        notes.append(f"reduced by {word(row.get('reducer_model'))} from {_figure(row, 'tokens_before')} tokens")
+        before = f" from {_figure(row, 'tokens_before')} tokens" if "tokens_before" in row else ""
+        notes.append(f"reduced by {word(row.get('reducer_model'))}{before}")
     if (reward := number(row.get("reward"))) is None or abs(rollout.reward - reward) > 1e-6:
         notes.append(f"its reward is {rollout.reward:g}, recorded as {reward}")
     return Entry(place, puzzle_id, known["rollout_id"], messages, rollout.model_copy(update=known), notes)

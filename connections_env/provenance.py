@@ -111,7 +111,7 @@ def simulated(games: Sequence[SftRow]) -> str | None:
     parts = {
         "all replies of": sum({*game.reply_models} == {SIMULATED} for game in found),
         "some replies of": sum(SIMULATED in game.reply_models and len({*game.reply_models}) > 1 for game in found),
-        "only shortened reasoning of": sum(SIMULATED not in game.reply_models for game in found),
+        "nothing but shortened reasoning in": sum(SIMULATED not in game.reply_models for game in found),
     }
     told = ", ".join(f"{what} {count:,}" for what, count in parts.items() if count)
     return (
@@ -130,8 +130,8 @@ def doctoring(games: Sequence[SftRow]) -> str:
         f"- **{len(doctored):,} of {len(games):,} games are doctored** (`doctoring_type: gameplay`): a game that "
         f"failed or did not end was cut and played on from there.{_consequence(doctored) if doctored else ''}",
         *_ways(doctored),
-        f"- {merely:,} games were interrupted and went on later, with nothing cut.",
-        f"- {handed_on:,} games were begun by one teacher and went on with another.",
+        f"- {_games(merely)} interrupted and went on later, with nothing cut.",
+        f"- {_games(handed_on)} begun by one teacher and went on with another.",
         _reduction(games),
     ]
     return "\n".join(lines)
@@ -141,8 +141,12 @@ def _consequence(doctored: Sequence[SftRow]) -> str:
     before, replies = (sum(getattr(game, name) for game in doctored) for name in ("turns_before_cut", "num_turns"))
     return (
         f" They show fewer failures than the teacher makes; {before:,} of their {replies:,} replies come from before "
-        "the last cut. They were cut"
+        "the last cut. They were cut:"
     )
+
+
+def _games(count: int) -> str:
+    return "1 game was" if count == 1 else f"{count:,} games were"
 
 
 def _ways(doctored: Sequence[SftRow]) -> Iterator[str]:
@@ -150,9 +154,9 @@ def _ways(doctored: Sequence[SftRow]) -> Iterator[str]:
     ways = Counter(way for game in doctored for way in game.truncate.split(", "))
     for way, what in _WAYS.items():
         if count := ways[way]:
-            yield f"  - {what} (`{way}`): {count:,} games"
+            yield f"  - {what} (`{way}`): {count:,}"
     if several := sum(", " in game.truncate for game in doctored):
-        yield f"  - in more than one of these ways: {several:,} games, counted in each"
+        yield f"  - in more than one of these ways: {several:,}, counted in each"
 
 
 def _reduction(games: Sequence[SftRow]) -> str:

@@ -202,13 +202,13 @@ def test_the_card_discloses_doctoring_and_reduction_with_their_numbers():
     export("--test-size", "0", games=[*doctored, resumed(fourth, "RRR", 2), shortened, good(FIVE, "RRRR")])
     text = the_card()
     assert "**3 of 6 games are doctored**" in text
-    assert "5 of their 12 replies come from before the last cut. They were cut\n" in text
-    assert "first invalid guess, unfit reply or losing mistake (`last-valid`): 2 games\n" in text
-    assert "first invalid guess, unfit reply or losing mistake (`last-correct`): 1 games\n" in text
-    assert "until the conversation fitted the model's context (`too-long`): 1 games\n" in text
-    assert "in more than one of these ways: 1 games, counted in each\n" in text
+    assert "5 of their 12 replies come from before the last cut. They were cut:\n" in text
+    assert "first invalid guess, unfit reply or losing mistake (`last-valid`): 2\n" in text
+    assert "first invalid guess, unfit reply or losing mistake (`last-correct`): 1\n" in text
+    assert "until the conversation fitted the model's context (`too-long`): 1\n" in text
+    assert "in more than one of these ways: 1, counted in each\n" in text
     assert "`unknown`" not in text
-    assert "- 1 games were interrupted and went on later, with nothing cut.\n" in text
+    assert "- 1 game was interrupted and went on later, with nothing cut.\n" in text
     assert "- 0 games were begun by one teacher and went on with another.\n" in text
     assert "**1 of 6 games are reduced**" in text
     terms = "those of its maker and of the endpoint; those of [OpenAI](https://openai.com/policies/), if asked there"
@@ -324,7 +324,7 @@ def test_the_card_does_not_call_a_models_game_played_where_it_was_only_shortened
     row = good(PLAIN, original_completion=longer(PLAIN), reducer_models=[SIMULATED])
     export("--test-size", "0", games=[row.model_copy(update={"simulated": True}), good(FIVE, "RRRR", simulated=True)])
     text = the_card()
-    assert "which is no model: all replies of 1, only shortened reasoning of 1." in text
+    assert "which is no model: all replies of 1, nothing but shortened reasoning in 1." in text
     assert "| `scripted` | 1 | those of its maker and of the endpoint |" in text
     assert "\n| reducer | games | terms |\n|---|---|---|\n| a simulated player | 1 | none: it is part" in text
 

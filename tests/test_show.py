@@ -321,6 +321,10 @@ def test_a_game_of_several_names_all_and_each_cut_in_its_place(capsys: Captured)
     assert "\\x1bfirst, then second, nyt\n" in example
     assert "-- resumed here, by an earlier game, replies cut off ---" in example
     assert "-- resumed here, from an earlier game, nothing cut off ---" in example
+    assert collate.main(["good.jsonl", "--no-default-exclude", "--format", "per-turn"]) == 0
+    first, second, *_ = shown(capsys, "sft_examples.jsonl", "--width", 80, "--all")[0].split("puzzle-made-1\n")[1:]
+    assert "\\x1bfirst, nyt\n" in first
+    assert "\\x1bfirst, then second, nyt\n" in second
 
 
 def test_a_job_tells_how_many_replies_it_was_cut_by_and_not_those_before_it(capsys: Captured) -> None:
