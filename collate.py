@@ -112,12 +112,15 @@ def summary(outcome: Outcome, output: Path) -> str:
     ]
     if rows:
         perfect = sum(row.accuracy == 1 for row in rows)
+        rewards: dict[str, list[float]] = {}
+        for row in rows:
+            rewards.setdefault(row.ruleset, []).append(row.reward)
         kinds = Counter(f"doctoring type {row.doctoring_type}" for row in rows)
         parts += [
             f"{reasons_table(kinds, len(rows))}\n  perfect games: {share(perfect, len(rows))}",
             distribution_table(
                 {
-                    "reward": [row.reward for row in rows],
+                    **{f"reward, {name}" if len(rewards) > 1 else "reward": them for name, them in rewards.items()},
                     "accuracy": [row.accuracy for row in rows],
                     "turns": [row.num_turns for row in rows],
                     "longest reply, tokens": [row.max_reply_tokens for row in rows],
@@ -133,7 +136,7 @@ def _notes(outcome: Outcome, output: Path, rejects: Sequence[Reject]) -> str:
     notes = []
     if simulated:
         who = "all examples" if simulated == outcome.accepted else f"{simulated} of {outcome.accepted} examples"
-        notes.append(f"simulated, played by no model: {who}; for trying things out")
+        notes.append(f"simulated, in whole or in part: {who}; for trying things out")
     if outcome.spares_used or outcome.spare_rejects:
         tried = outcome.spares_used + len(outcome.spare_rejects)
         notes.append(f"other rollouts tried where no row of a puzzle held: {tried}, {outcome.spares_used} accepted")

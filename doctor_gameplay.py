@@ -100,9 +100,8 @@ def resume(row: JobRow, puzzle: Puzzle, rollout_id: str) -> Job:
         ruleset=row.ruleset,
         kept=replies,
         resumed_from=ResumedFrom(rollout_id=row.rollout_id, turns=len(replies)),
-        turns_cut=row.turns_cut,
+        cuts=tuple(row.cuts),
         example_id=row.example_id,
-        simulated=row.simulated,
     )
 
 

@@ -1,25 +1,32 @@
 """The dataset's card: where its games come from, what was done to them, and how to train on them."""
 
 import math
-import re
 import statistics
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from connections_env.dataset import SftRow
 from connections_env.export import Export
-from connections_env.puzzle_files import READERS
+from connections_env.game import mistakes_in
+from connections_env.provenance import doctoring, provenance, simulated
+from connections_env.rewards import perfect
+from connections_env.rulesets import RULESETS, Ruleset
 from connections_env.schema import MEANINGS, columns
 from connections_env.snippets import TEMPLATE, loading, playing, training
 from connections_env.splits import rule
-from connections_env.terminal import printable
 from connections_env.tokens import Limits
 
 MADE_HERE = "<!-- written by collate.py of connections-sft: a new run replaces the whole folder -->"
 NAME = "Connections games with reasoning"
-SIMULATED = "simulated player"
+_REWARD = (
+    "The last group completes itself. The reward is the sum of 4 x the share of the groups that were found; the fewest "
+    "guesses that win (one less than there are groups) / the guesses made; 0.5 x the share of the guesses that were "
+    "valid; and 0.5 for each group that was one item away and never found."
+)
+_THEMES = (
+    " In `puzzgrid` there are also 0.25 for naming themes at all, 0.5 for naming as many as there are groups, 4 x the "
+    "share that is right, and 1 where all are."
+)
 
 
 @dataclass(frozen=True)
@@ -56,20 +63,22 @@ def longest(rows: Iterable[Mapping[str, int]]) -> int:
 
 def text(games: Sequence[SftRow], counts: Mapping[str, int], lengths: Mapping[str, int], about: About) -> str:
     """The card below its head. `counts` are games by split, `lengths` the longest row of each configuration."""
-    simulated = sum(game.simulated for game in games)
-    warning = f"> **{simulated:,} of {len(games):,} games were played by a simulated player**, not by a model: for "
+    names = [ruleset for ruleset in RULESETS.values() if any(game.ruleset == ruleset.name for game in games)]
+    asks = " (in `puzzgrid`, the last one: the themes)" if any(ruleset.asks_themes for ruleset in names) else ""
+    warning = simulated(games)
     parts = [
         MADE_HERE,
         f"# {NAME}",
-        *([f"{warning}trying things out, not for training."] if simulated else []),
+        *([warning] if warning else []),
         f"{len(games):,} won games of the word game *Connections*: a board of items divides into groups that share a "
         "theme; the player names one group a turn and is told how the guess went. Each reply of the player holds its "
-        "reasoning and one guess, and every game was played again from its own text before it was let in.",
+        f"reasoning and one guess{asks}, and every game was played again from its own text before it was let in.",
         loading(about.loads, counts["train"]),
         _columns(),
-        _provenance(games),
-        _doctoring(games),
-        _filters(games, about),
+        _rules(games, names),
+        provenance(games),
+        doctoring(games),
+        _filters(games, names, about),
         _budget(games, about),
         f"## Splits\n\n{rule(about.export.test_size if 'test' in counts else 0, counts)}",
         _statistics(games),
@@ -90,94 +99,65 @@ def _kind(kind: object) -> str:
     return kind if isinstance(kind, str) else "list"
 
 
-def _counted(title: str, values: Iterable[str], terms: Callable[[str], str]) -> str:
-    counts = sorted(Counter(values).items(), key=lambda one: (-one[1], one[0]))
-    rows = [f"| {_named(name)} | {count:,} | {terms(name)} |" for name, count in counts]
-    return "\n".join([f"| {title} | games | terms |", "|---|---|---|", *rows])
+def _rules(games: Sequence[SftRow], rulesets: Sequence[Ruleset]) -> str:
+    """The rules that were played by, and what the reward counts in each."""
+    played = {ruleset.name: [game for game in games if game.ruleset == ruleset.name] for ruleset in rulesets}
+    rows = {
+        "games": [f"{len(played[ruleset.name]):,}" for ruleset in rulesets],
+        "mistakes that end the game": [str(ruleset.mistakes_allowed) for ruleset in rulesets],
+        "a wrong guess is a mistake": [_when(ruleset) for ruleset in rulesets],
+        "a guess that is one item away is told": ["yes" if ruleset.one_away_hint else "no" for ruleset in rulesets],
+        "themes": [_themes(ruleset) for ruleset in rulesets],
+        "reward of perfect play": [f"{perfect(ruleset):g}" for ruleset in rulesets],
+        "games without a wrong guess": [_without(played[one.name], _wrong_guesses) for one in rulesets],
+        "games without a mistake": [_without(played[one.name], _mistakes) for one in rulesets],
+    }
+    reward = _REWARD + (_THEMES if any(ruleset.asks_themes for ruleset in rulesets) else "")
+    return "\n".join(
+        [
+            "## Rules\n",
+            f"| | {' | '.join(f'`{ruleset.name}`' for ruleset in rulesets)} |",
+            f"|---|{'---|' * len(rulesets)}",
+            *(f"| {name} | {' | '.join(values)} |" for name, values in rows.items()),
+            f"\n{reward} All games here are won, without an invalid guess: by the same rules, their rewards differ "
+            "only by the guesses made beyond the fewest.",
+        ]
+    )
 
 
-def _named(name: str) -> str:
-    """A name from a file, which may hold anything, as code in a table."""
-    plain = printable(name).replace("`", "'").replace("|", "\\|")
-    return f"`{plain}`" if plain else "not recorded"
+def _when(ruleset: Ruleset) -> str:
+    count_from = ruleset.mistakes_count_from
+    return "always" if count_from is None else f"once {count_from} groups or fewer remain"
 
 
-# By the beginnings of models' names; the providers' own pages, as of autumn 2026.
-_PROVIDERS = {
-    "deepseek": (
-        "DeepSeek",
-        "https://cdn.deepseek.com/policies/en-US/deepseek-open-platform-terms-of-service.html",
-    ),
-    "gpt": ("OpenAI", "https://openai.com/policies/"),
-    "claude": ("Anthropic", "https://www.anthropic.com/legal/commercial-terms"),
-    "gemini": ("Google", "https://ai.google.dev/gemini-api/terms"),
-}
+def _themes(ruleset: Ruleset) -> str:
+    shown = "shown with each group found" if ruleset.reveals_themes else "not shown"
+    asked = "; the player names all in one last reply, right if it has a linking term of the group"
+    return shown + (asked if ruleset.asks_themes else "")
 
 
-def model_terms(model: str) -> str:
-    """Who sets the terms for what a model wrote."""
-    if model == SIMULATED:
-        return "none: it is part of the pipeline"
-    family = model.lower().rpartition("/")[2]
-    known = next((page for start, page in _PROVIDERS.items() if family.startswith(start)), None)
-    return "those of [{}]({}), if asked there".format(*known) if known else "those of its maker and of the endpoint"
+def _without(games: Sequence[SftRow], count: Callable[[SftRow], int]) -> str:
+    return f"{sum(not count(game) for game in games):,}"
 
 
-def source_terms(source: str) -> str:
-    """Where the terms of a source's puzzles stand."""
-    if source == "builtin":
-        return "made for the pipeline"
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", source, re.ASCII) and Path(source).suffix.lower() not in READERS:
-        return f"see [its card](https://huggingface.co/datasets/{source})"
-    return "those of whoever made the puzzles"
+def _wrong_guesses(game: SftRow) -> int:
+    return sum(guess.status in ("one_away", "incorrect") for guess in game.guess_history)
 
 
-def _provenance(games: Sequence[SftRow]) -> str:
-    return f"""## Where it comes from
-
-Puzzles, each with at most one game; ids are the source's own behind a prefix:
-
-{_counted("source of the puzzle", (game.source for game in games), source_terms)}
-
-Teachers: the replies, reasoning included, were written by
-
-{_counted("model", (SIMULATED if game.simulated else game.model for game in games), model_terms)}
-
-The license of this dataset is that of its making. It cannot give what the terms of puzzles and teachers do not: read
-them before you publish the dataset or a model trained on it.
-
-The rules, the board and the verdicts after each guess were written by the game. A reply was brought into one form: a
-think block, a blank line, the guess with its items spelled as on the board; words after the guess were dropped."""
+def _mistakes(game: SftRow) -> int:
+    """By the game's own rules, by which not every wrong guess need be one."""
+    statuses = (guess.status for guess in game.guess_history if guess.status != "auto")
+    return mistakes_in(statuses, RULESETS[game.ruleset], len(game.categories))
 
 
-def _doctoring(games: Sequence[SftRow]) -> str:
-    doctored = [game for game in games if game.doctored]
-    resumed = sum(game.resumed_turns > 0 and not game.doctored for game in games)
-    reduced = [game for game in games if game.reduced]
-    lines = [
-        "## Doctoring\n",
-        f"- **{len(doctored):,} of {len(games):,} games are doctored** (`doctoring_type: gameplay`): a failed game was "
-        "cut before its first invalid guess, unfit reply or losing mistake and played on from there. They show fewer "
-        f"failures than the teacher makes; {sum(game.resumed_turns for game in doctored):,} of their "
-        f"{sum(game.num_turns for game in doctored):,} replies come from before the cut.",
-        f"- {resumed:,} games were interrupted and went on later, with nothing cut.",
-        f"- **{len(reduced):,} of {len(games):,} games are reduced**: reasoning that was too long was shortened by a "
-        "model, guesses untouched.",
-    ]
-    if reduced:
-        before, after = sum(game.tokens_before for game in reduced), sum(game.num_tokens for game in reduced)
-        who = ", ".join(map(_named, sorted({game.reducer_model for game in reduced})))
-        lines[-1] += f" They had {before:,} tokens and have {after:,}; shortened by {who}."
-    return "\n".join(lines)
-
-
-def _filters(games: Sequence[SftRow], about: About) -> str:
+def _filters(games: Sequence[SftRow], rulesets: Sequence[Ruleset], about: About) -> str:
+    themes = ", the themes it had to name all right" if any(ruleset.asks_themes for ruleset in rulesets) else ""
     lines = [
         "## What was let in\n",
         "A game is in only if the game itself would have produced it: played again from its own text, each verdict, "
-        "the history, the reward and the outcome are what the rules give; it was won without an invalid guess; every "
-        "reply is complete, with reasoning and exactly one guess; it is within the token limits; it is the best of "
-        "its puzzle's games.\n",
+        "the history, the reward and the outcome are what the rules give; it was won without an invalid guess"
+        f"{themes}; every reply is complete, with reasoning and exactly one answer; it is within the token limits; it "
+        "is the best of its puzzle's games.\n",
         f"| of {about.read:,} good games looked at | |",
         "|---|---|",
         *(f"| {what} | {count:,} |" for what, count in sorted(about.became.items(), key=lambda one: (-one[1], one[0]))),
@@ -206,8 +186,8 @@ def _statistics(games: Sequence[SftRow]) -> str:
         "turns": [game.num_turns for game in games],
         "accuracy": [game.accuracy for game in games],
     }
-    for kind in sorted({game.doctoring_type for game in games}):
-        figures[f"reward, doctoring `{kind}`"] = [game.reward for game in games if game.doctoring_type == kind]
+    for (ruleset, kind), them in by_kind(games).items():
+        figures[f"reward, `{ruleset}`, doctoring `{kind}`"] = [game.reward for game in them]
     rows = [f"| {name} | {len(them):,} | {' | '.join(map(_figure, _spread(them)))} |" for name, them in figures.items()]
     return "\n".join(
         [
@@ -217,9 +197,17 @@ def _statistics(games: Sequence[SftRow]) -> str:
             *rows,
             "\n![games by length in tokens](plots/tokens.svg)",
             "![games by turns](plots/turns.svg)",
-            "![games by reward, by doctoring type](plots/rewards.svg)",
+            "![games by reward, by ruleset and doctoring type](plots/rewards.svg)",
         ]
     )
+
+
+def by_kind(games: Sequence[SftRow]) -> dict[tuple[str, str], list[SftRow]]:
+    """The games by ruleset and doctoring type, between which rewards cannot be compared."""
+    found: dict[tuple[str, str], list[SftRow]] = {}
+    for game in sorted(games, key=lambda game: (game.ruleset, game.doctored)):
+        found.setdefault((game.ruleset, game.doctoring_type), []).append(game)
+    return found
 
 
 def _spread(numbers: Sequence[float]) -> tuple[float, ...]:
@@ -232,13 +220,13 @@ def _figure(number: float) -> str:
 
 
 def _limits(games: Sequence[SftRow]) -> str:
-    perfect = sum(game.accuracy == 1 for game in games)
+    faultless = sum(not _wrong_guesses(game) for game in games)
     return f"""## Known limits
 
-- Only won games are in, and {perfect:,} of {len(games):,} without a mistake: the student sees few errors, and those it
-  sees are all recovered from.
+- Only won games are in, and {faultless:,} of {len(games):,} without a wrong guess: the student sees few errors, and
+  those it sees are all recovered from.
 - Nothing judges the reasoning beyond the form of a reply and the guess it leads to; it may be wrong where the guess is
-  right. It is the teacher's, with the teacher's habits and errors.
+  right. It is the models' named above, with their habits and errors.
 - Harder puzzles are under-represented: a puzzle that no game won is not in.
 - The puzzles are in English, lean on its idioms and on common cultural knowledge, and belong to those who made them.
 - Token counts hold for the tokenizer and the template named above, and for no other."""

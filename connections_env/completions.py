@@ -15,7 +15,7 @@ from connections_env.records import Usage
 
 MOST_TOKENS = 10**9  # of one request; a larger count is a mistake
 _CACHED = ("prompt_tokens_details", "cached_tokens")
-SIMULATED = "simulated-player"
+FINGERPRINT = "simulated-player"
 """The `system_fingerprint` by which the simulated player's answers are told from a real model's."""
 
 
@@ -54,7 +54,7 @@ def read_completion(completion: Any, messages: list[Message]) -> Answer:
     if usage is None:
         usage = estimated_usage(messages, reasoning + content)
     finish = text_of(choice.get("finish_reason")) or None
-    simulated = completion.get("system_fingerprint") == SIMULATED
+    simulated = completion.get("system_fingerprint") == FINGERPRINT
     return Answer(Reply(content, reasoning, finish, usage.output), usage, simulated)
 
 

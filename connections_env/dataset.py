@@ -28,17 +28,25 @@ class SftRow(BaseModel):
     """Right guesses over the player's guesses."""
     guess_history: list[GuessRow]
     categories: list[Category]
+    ruleset: str
     doctored: bool
     doctoring_type: Literal["none", "gameplay"]
     complete_reason: str
     rollout_id: str
     source: str
     model: str
+    """Of the last reply."""
+    reply_models: list[str]
+    """Of each reply; empty where nobody wrote it down."""
     simulated: bool
     resumed_turns: int
+    turns_before_cut: int
+    """Replies from before the last cut; 0 where nothing was cut."""
+    truncate: str
+    """`none`, or the ways in which turns were cut, in their order; `unknown` where another tool cut them."""
     reduced: bool
     reducer_model: str
-    """Empty where the row was not reduced."""
+    """Empty where the row was not reduced; several are separated by commas."""
     tokens_before: int
     """What `num_tokens` was before the row was reduced; the same where it was not."""
     num_turns: int
@@ -54,6 +62,7 @@ def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
     """The dataset's row of a game; history and figures come from its replay. Raises `Disagrees`."""
     _, states = replay_rollout(row)
     end, counts = states[-1], count_row(row, tokenizer)
+    ways = dict.fromkeys(cut.truncate or "unknown" for cut in row.cuts)
     right = sum(turn.status == "correct" for turn in end.player_turns)
     before = row.model_copy(update={"completion": row.original_completion or row.completion})
     return SftRow(
@@ -64,16 +73,20 @@ def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
         accuracy=right / len(end.player_turns),
         guess_history=history_of(end),
         categories=[*map(_with_terms, row.info.categories)],
+        ruleset=row.ruleset.name,
         doctored=row.doctored,
         doctoring_type="gameplay" if row.doctored else "none",
         complete_reason=row.complete_reason,
         rollout_id=row.rollout_id,
         source=public_name(row.info.source),
         model=public_name(row.model),
+        reply_models=[*map(public_name, row.reply_models)],
         simulated=row.simulated,
         resumed_turns=row.resumed_from.turns if row.resumed_from else 0,
+        turns_before_cut=row.cuts[-1].kept if row.cuts else 0,
+        truncate=", ".join(ways) or "none",
         reduced=row.reduced,
-        reducer_model=public_name(row.reducer_model or ""),
+        reducer_model=", ".join(map(public_name, row.reducer_models)),
         tokens_before=count_row(before, tokenizer).sequence,
         num_turns=len(row.replies),
         num_tokens=counts.sequence,

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from connections_env.boards import number, puzzle_from_row, word
 from connections_env.examples import ID_PREFIX, GoodRow, JobRow, RejectedRow, looks_like
 from connections_env.files import line_at, read_lines
-from connections_env.foreign import adopt, model_beside, origin_of
+from connections_env.foreign import adopt, model_beside, named, origin_of
 from connections_env.items import read_items, text_of
 from connections_env.parsing import Reply
 from connections_env.play import estimated_tokens
@@ -22,7 +22,9 @@ from connections_env.prompts import rules
 from connections_env.puzzles import UnplayableBoard
 from connections_env.quality import facts_of, rejection
 from connections_env.records import (
+    CUT_BY,
     BadRow,
+    Cut,
     FutureRow,
     ResumedFrom,
     Rollout,
@@ -115,7 +117,8 @@ def _foreign(row: Mapping[str, Any], place: str, path: Path) -> Entry:
             raise
         puzzle_id, rollout_id = word(row.get("puzzle_id")), word(row.get("rollout_id"))
         return Entry(place, puzzle_id, rollout_id, messages, notes=[f"no game as it was played: {looks_like(row)}"])
-    rollout = rollout.model_copy(update={"model": rollout.model or model_beside(path.absolute())})
+    if not rollout.model:
+        rollout = named(rollout, model_beside(path.absolute()))
     notes = [f"a game of {origin_of(row)}; verdicts are those of its replay"]
     return Entry(place, rollout.info.puzzle_id, rollout.rollout_id, messages, rollout, notes)
 
@@ -144,17 +147,28 @@ def _example(row: Mapping[str, Any], place: str) -> Entry:
     known: dict[str, Any] = {
         "rollout_id": word(row.get("rollout_id")),
         "simulated": row.get("simulated") is True,
-        "turns_cut": int(row.get("doctored") is True),  # how many, the dataset does not say
+        "cuts": _cuts(row),
         "resumed_from": ResumedFrom(rollout_id=None, turns=resumed)
         if isinstance(resumed, int) and resumed > 0
         else None,
     }
+    if isinstance(models := row.get("reply_models"), list) and len(models) >= (replies := len(rollout.reply_models)):
+        known["reply_models"] = [*map(word, models[:replies])]  # a row a turn has those up to it
     notes = [f"an example of the dataset, {_figure(row, 'num_tokens')} tokens as rendered"]
     if row.get("reduced") is True:
-        notes.append(f"reduced by {word(row.get('reducer_model'))} from {_figure(row, 'tokens_before')} tokens")
+        before = f" from {_figure(row, 'tokens_before')} tokens" if "tokens_before" in row else ""
+        notes.append(f"reduced by {word(row.get('reducer_model'))}{before}")
     if (reward := number(row.get("reward"))) is None or abs(rollout.reward - reward) > 1e-6:
         notes.append(f"its reward is {rollout.reward:g}, recorded as {reward}")
     return Entry(place, puzzle_id, known["rollout_id"], messages, rollout.model_copy(update=known), notes)
+
+
+def _cuts(row: Mapping[str, Any]) -> list[Cut]:
+    """The last cut of a doctored row of the dataset, which does not say how many replies were cut off."""
+    kept, truncate = row.get("turns_before_cut"), row.get("truncate")
+    if row.get("doctored") is not True or not isinstance(kept, int) or kept < 1:
+        return []
+    return [Cut(turns=None, kept=kept, truncate=truncate if truncate in CUT_BY else None)]
 
 
 def _refused(row: Mapping[str, Any], place: str, path: Path) -> Entry:

@@ -37,15 +37,11 @@ class GoodRow(Rollout):
     spares: list[Place] = Field(default_factory=list)
     """The puzzle's other good rollouts, the best first, for when this one fails later."""
     reduced: bool = False
-    reducer_model: str | None = None
+    reducer_models: list[str] = Field(default_factory=list)
+    """Who shortened its replies."""
     tokens_before: int | None = Field(default=None, ge=0)
     """Tokens of the completion as rendered, before it was reduced; None where it was not."""
     original_completion: list[Message] | None = None
-
-    @property
-    def doctored(self) -> bool:
-        """Were turns of a failed game cut? A game that was interrupted and merely went on is not doctored."""
-        return self.turns_cut > 0
 
 
 class RejectedRow(Rollout):
@@ -56,7 +52,7 @@ class RejectedRow(Rollout):
 
 
 class JobRow(Rollout):
-    """The part of a bad game that is kept, to be resumed. `rollout_id` is the bad game's, `turns_cut` what was cut."""
+    """The part of a bad game that is kept, to be resumed: under the bad game's id, its own cut the last of `cuts`."""
 
     kind: Literal["job"] = "job"
     rejection: str
@@ -75,7 +71,7 @@ def canonical_row(rollout: Rollout, **fields: Any) -> GoodRow:
         asked: Asked = "themes" if state.asks_themes else "guess"
         words = read_themes(reply.content) if state.asks_themes else states[-1].player_turns[nth].words
         content = canonical(reasoning_of(reply, asked), words, asked)
-        replies.append(type(reply)(content, "", reply.finish_reason, reply.tokens))
+        replies.append(reply._replace(content=content, reasoning=""))
     job = Job(rollout.rollout_id, puzzle, rollout.ruleset, example_id=rollout.example_id)
     written = make_rollout(job, states, replies, rollout.complete_reason)
     kept = {"prompt": written.prompt, "completion": written.completion, "reply_unfit": written.reply_unfit}

@@ -25,7 +25,7 @@ from connections_env.parsing import Reply, read_guess
 from connections_env.play import Job, make_rollout, replay_judged, tokens_of
 from connections_env.puzzles import Puzzle, UnplayableBoard
 from connections_env.quality import Facts
-from connections_env.records import BadRow, GuessRow, Info, ResumedFrom, Rollout, Usage, read_row
+from connections_env.records import SIMULATED, BadRow, Cut, GuessRow, Info, ResumedFrom, Rollout, Usage, read_row
 from connections_env.rewards import reward
 from connections_env.rulesets import NYT, PUZZGRID, RULESETS, Ruleset
 from connections_env.tags import reply_from
@@ -70,7 +70,14 @@ def rollout_of(data: bytes) -> Rollout:
 def rollout_at(path: Path, offset: int) -> Rollout:
     """The rollout on the line that starts at a byte. Raises `BadRow`, `FutureRow`, OSError."""
     rollout = rollout_of(line_at(path, offset))
-    return rollout if rollout.model else rollout.model_copy(update={"model": model_beside(path)})
+    return rollout if rollout.model else named(rollout, model_beside(path))
+
+
+def named(rollout: Rollout, model: str) -> Rollout:
+    """A rollout that names nobody, with who wrote its new replies; those it goes on from may be another's."""
+    earlier = rollout.resumed_from.turns if rollout.resumed_from else 0
+    models = [*rollout.reply_models[:earlier], *[model] * len(rollout.reply_models[earlier:])]
+    return rollout.model_copy(update={"model": model, "reply_models": models, "simulated": SIMULATED in models})
 
 
 @lru_cache
@@ -94,7 +101,7 @@ def adopt(row: Mapping[str, Any]) -> Rollout:
     game = game_of(row)
     if game is None:
         return _on_its_word(row)
-    before = len(_earlier(row, game.puzzle))
+    before, model = len(_earlier(row, game.puzzle)), word(row.get("model"))
     used = row.get("token_usage")
     spent = used if isinstance(used, dict) else {}
     job = Job(
@@ -102,16 +109,15 @@ def adopt(row: Mapping[str, Any]) -> Rollout:
         puzzle=game.puzzle,
         ruleset=game.ruleset,
         resumed_from=ResumedFrom(rollout_id=None, turns=before) if before else None,
-        turns_cut=1 if before else 0,  # how many, those tools did not write down
+        cuts=(Cut(turns=None, kept=before, truncate=None),) if before else (),
         example_id=row["example_id"] if isinstance(row.get("example_id"), int) else 0,
     )
     return make_rollout(
         job,
         game.states,
-        game.replies,
+        [reply._replace(model=model if nth >= before else "") for nth, reply in enumerate(game.replies)],
         game.ended,
         unfit=game.unfit,
-        model=word(row.get("model")),
         usage=Usage(
             input=int(number(spent.get("input_tokens")) or 0),
             output=int(number(spent.get("output_tokens")) or 0),
@@ -244,4 +250,5 @@ def _on_its_word(row: Mapping[str, Any]) -> Rollout:
         reply_tokens=[],
         reply_finish=[],
         reply_unfit=[],
+        reply_models=[],
     )

@@ -102,6 +102,17 @@ def is_mistake(ruleset: Ruleset, to_find: int) -> bool:
     return ruleset.mistakes_count_from is None or to_find <= ruleset.mistakes_count_from
 
 
+def mistakes_in(statuses: Iterable[str], ruleset: Ruleset, groups: int) -> int:
+    """Mistakes in a game on a board of so many groups, by the statuses of the player's guesses."""
+    found = mistakes = 0
+    for status in statuses:
+        if status == "correct":
+            found += 1
+        elif status != "invalid":
+            mistakes += is_mistake(ruleset, groups - found)
+    return mistakes
+
+
 def judge(state: GameState, guess: Guess) -> Turn:
     """The verdict on a guess. Reasons are tried in the order of `Reason`, so that each guess has exactly one."""
     puzzle, words = state.puzzle, guess.words

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from connections_env.entries import Entry
 from connections_env.examples import GoodRow, JobRow
 from connections_env.game import WON
+from connections_env.lineage import played_by
 from connections_env.paint import Look, Paint, padded, wrapped
 from connections_env.play import Disagrees, replay_rollout
 from connections_env.quality import facts_of
-from connections_env.records import Rollout
+from connections_env.records import SIMULATED, Rollout
 from connections_env.terminal import visible
 from connections_env.truncation import kept_turns
 
@@ -102,7 +103,7 @@ def _tokens(rollout: Rollout) -> list[str]:
         fields.append(f"{seconds:,.1f} s")
     if isinstance(rollout, GoodRow) and rollout.reduced:
         before = f"from {rollout.tokens_before:,} as rendered " if rollout.tokens_before else ""
-        fields.append(f"reduced {before}by {visible(rollout.reducer_model or 'nobody')} (--before shows the original)")
+        fields.append(f"reduced {before}by {visible(', '.join(rollout.reducer_models))} (--before shows the original)")
     return fields
 
 
@@ -110,8 +111,8 @@ def _origin(entry: Entry) -> list[str]:
     rollout = entry.rollout
     fields = [visible(entry.place), f"rollout {visible(entry.rollout_id)}" if entry.rollout_id else ""]
     if rollout:
-        model = visible(rollout.model)
-        if rollout.simulated and model != "simulated":
+        model = visible(played_by(rollout))
+        if rollout.simulated and SIMULATED not in rollout.reply_models:
             model = f"{model} (simulated)".strip()
         fields += [model, rollout.info.ruleset, visible(rollout.info.source), visible(rollout.info.split)]
     return fields

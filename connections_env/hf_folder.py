@@ -120,7 +120,13 @@ def _plots(games: Sequence[SftRow]) -> Iterator[tuple[str, str]]:
 
     yield "tokens", histogram("Games by length in tokens, prompt included", "tokens", by_kind("num_tokens"))
     yield "turns", histogram("Games by turns", "turns", by_kind("num_turns"), whole=True)
-    yield "rewards", histogram("Games by reward", "reward", by_kind("reward"))
+    groups = card.by_kind(games)
+    several = len({ruleset for ruleset, _ in groups}) > 1
+    rewards = {
+        f"{ruleset}, {kind}" if several else f"doctoring {kind}": [game.reward for game in them]
+        for (ruleset, kind), them in groups.items()
+    }
+    yield "rewards", histogram("Games by reward", "reward", rewards)
 
 
 def _head(

@@ -32,12 +32,16 @@ _CUT_OFF = frozenset({"length", "max_tokens", "content_filter", "insufficient_sy
 
 
 class Reply(NamedTuple):
-    """One reply of the player. `reasoning` came beside `content`; `tokens` is the endpoint's count for both."""
+    """One reply of the player. `reasoning` came beside `content`; `tokens` is the endpoint's count for both.
+
+    `model` is who wrote it, empty where nobody wrote that down.
+    """
 
     content: str
     reasoning: str = ""
     finish_reason: str | None = None
     tokens: int | None = None
+    model: str = ""
 
 
 def _dissect(content: str, asked: Asked) -> tuple[list[str], list[str]]:

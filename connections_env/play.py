@@ -14,8 +14,8 @@ from connections_env.game import WON, GameState, name_themes, observe, play
 from connections_env.parsing import Reply, read_guess, read_reply, read_themes, unfit_by_form
 from connections_env.prompts import Message
 from connections_env.puzzles import Puzzle
+from connections_env.records import SIMULATED, Cut, ResumedFrom, Rollout, Usage, info_of, outcome_of
 from connections_env.records import Message as MessageRow
-from connections_env.records import ResumedFrom, Rollout, Usage, info_of, outcome_of
 from connections_env.rulesets import Ruleset
 
 CHARACTERS_PER_TOKEN = 4  # English prose in the vocabularies of today's models; used only where nobody counted
@@ -51,10 +51,8 @@ class Job:
     kept: tuple[Reply, ...] = ()
     resumed_from: ResumedFrom | None = None
     example_id: int = 0
-    turns_cut: int = 0
-    """Replies cut off the games it goes on from."""
-    simulated: bool = False
-    """Were the kept replies given by the simulated player?"""
+    cuts: tuple[Cut, ...] = ()
+    """Of the games it goes on from."""
 
 
 def default_max_turns(puzzle: Puzzle, ruleset: Ruleset) -> int:
@@ -149,13 +147,13 @@ def unfit_replies(states: Sequence[GameState], replies: Sequence[Reply]) -> list
     return found
 
 
-async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollout | None:
-    """Plays up to `max_turns` new replies. None if not a single one came: there is nothing new to keep.
+async def play_game(job: Job, ask: Ask, max_turns: int, model: str = "", **fields: Any) -> Rollout | None:
+    """Plays up to `max_turns` new replies of `model`. None if not a single one came: there is nothing new to keep.
 
     A conversation that is too long before anything new was said would be too long each time it is resumed, so its last
-    kept replies are cut until it is not. `fields` go into the row as they are (model, sampling).
+    kept replies are cut until it is not. `fields` go into the row as they are (sampling).
     """
-    replies, usage, simulated = list(job.kept), Usage(), job.simulated
+    replies, usage = list(job.kept), Usage()
     states = replay_replies(job.puzzle, job.ruleset, replies)
     messages = conversation(states, replies)
     started, clock = datetime.now(UTC), time.monotonic()
@@ -166,7 +164,7 @@ async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollou
         except PromptTooLong:
             if job.kept and len(replies) == len(job.kept):
                 job = _keeping_less(job)
-                replies, states, simulated = list(job.kept), states[: len(job.kept) + 1], job.simulated
+                replies, states = list(job.kept), states[: len(job.kept) + 1]
                 messages = conversation(states, replies)
                 continue
             end = "prompt_too_long"
@@ -174,9 +172,8 @@ async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollou
         except Stopped:
             end = "interrupted"
             break
-        replies.append(answer.reply)
+        replies.append(answer.reply._replace(model=SIMULATED if answer.simulated else model))
         usage += answer.usage
-        simulated |= answer.simulated
         states.append(take_reply(states[-1], answer.reply))
         messages.append({"role": "assistant", "content": answer.reply.content})
         if states[-1].complete_reason is not None:
@@ -191,7 +188,6 @@ async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollou
         complete_reason=states[-1].complete_reason or end or "max_turns_reached",
         messages=messages,
         usage=usage,
-        simulated=simulated,
         timing={"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 3)},
         **fields,
     )
@@ -199,15 +195,13 @@ async def play_game(job: Job, ask: Ask, max_turns: int, **fields: Any) -> Rollou
 
 def _keeping_less(job: Job) -> Job:
     """The job that goes on from one reply earlier; where that was the first, nothing is left of the failed game."""
-    kept = job.kept[:-1]
+    kept, cuts = job.kept[:-1], list(job.cuts)
     resumed_from = job.resumed_from and job.resumed_from.model_copy(update={"turns": len(kept)})
-    return replace(
-        job,
-        kept=kept,
-        resumed_from=resumed_from,
-        turns_cut=job.turns_cut + 1 if kept else 0,
-        simulated=job.simulated and bool(kept),
-    )
+    if kept:
+        goes_on = bool(cuts) and (cuts[-1].truncate, cuts[-1].kept) == ("too-long", len(job.kept))
+        before = cuts.pop().turns or 0 if goes_on else 0
+        cuts.append(Cut(turns=before + 1, kept=len(kept), truncate="too-long"))
+    return replace(job, kept=kept, resumed_from=resumed_from, cuts=tuple(cuts) if kept else ())
 
 
 def make_rollout(
@@ -224,6 +218,7 @@ def make_rollout(
     `messages` and why replies are `unfit` are worked out where they are not at hand.
     """
     replies = replies[: len(states) - 1]
+    models = [reply.model for reply in replies]
     messages = list(messages or conversation(states, replies))
     if replies and messages[-1]["role"] == "user":
         del messages[-1]
@@ -244,8 +239,11 @@ def make_rollout(
         reply_tokens=[tokens_of(reply) for reply in replies],
         reply_finish=[reply.finish_reason for reply in replies],
         reply_unfit=unfit_replies(states, replies) if unfit is None else list(unfit),
+        reply_models=models,
+        model=models[-1] if models else "",
+        simulated=SIMULATED in models,
         resumed_from=job.resumed_from,
-        turns_cut=job.turns_cut,
+        cuts=list(job.cuts),
         **outcome_of(states[-1]),
         **fields,
     )

@@ -15,7 +15,7 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
-from connections_env.completions import SIMULATED
+from connections_env.completions import FINGERPRINT
 from connections_env.game import GameState, name_themes, play
 from connections_env.parsing import read_guess, read_themes
 from connections_env.player_moves import TIERS, Move, decide, hardness, wrong_guess
@@ -147,7 +147,7 @@ def _completion(said: Said, model: Any, turns: list[tuple[str, str]], digest: st
         "object": "chat.completion",
         "created": 0,
         "model": model,
-        "system_fingerprint": SIMULATED,
+        "system_fingerprint": FINGERPRINT,
         "choices": [{"index": 0, "message": message, "finish_reason": said.finish_reason, "logprobs": None}],
         "usage": {
             "prompt_tokens": sum(sizes),

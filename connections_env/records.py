@@ -18,8 +18,15 @@ from connections_env.parsing import Reply
 from connections_env.puzzles import Puzzle, UnplayableBoard
 from connections_env.rewards import reward, reward_components
 from connections_env.rulesets import NYT, RULESETS, Ruleset
+from connections_env.truncation import TRUNCATE_MODES, Truncate
 
 SCHEMA_VERSION = 1
+SIMULATED = "simulated"
+"""Whom rows name for what the simulated player wrote, whatever model was asked for at its address."""
+
+
+CutBy = Literal[Truncate, "too-long"]
+CUT_BY: tuple[CutBy, ...] = (*TRUNCATE_MODES, "too-long")
 
 
 class BadRow(ValueError):
@@ -97,6 +104,17 @@ class ResumedFrom(_Row):
     """Replies kept."""
 
 
+class Cut(_Row):
+    """Where replies were cut off a game before it went on."""
+
+    turns: int | None = Field(ge=1)
+    """Replies cut off; None where another tool did not write down how many."""
+    kept: int = Field(ge=1)
+    """Replies before the cut."""
+    truncate: CutBy | None
+    """How: `too-long` is reply by reply, until the conversation fitted the model's context; None: not written down."""
+
+
 class ThemesRow(_Row):
     """The naming of the themes in `puzzgrid`, in the order the groups were found."""
 
@@ -120,20 +138,25 @@ class Rollout(_Row):
     reply_tokens: list[int]
     reply_finish: list[str | None]
     reply_unfit: list[str | None]
+    reply_models: list[str]
+    """Who wrote each reply; empty where nobody wrote that down."""
     model: str = ""
+    """Who wrote the last reply."""
     sampling: dict[str, JsonValue] = Field(default_factory=dict)
     usage: Usage = Field(default_factory=Usage)
     timing: dict[str, JsonValue] = Field(default_factory=dict)
     resumed_from: ResumedFrom | None = None
-    turns_cut: int = Field(default=0, ge=0)
-    """Replies cut off the games it goes on from, all the way up; 0 too where they were only interrupted."""
+    cuts: list[Cut] = Field(default_factory=list)
+    """Of the games it goes on from, all the way up, the last one last; none where they were only interrupted."""
     simulated: bool = False
+    """Did the simulated player write any of it?"""
     schema_version: int = SCHEMA_VERSION
 
     @model_validator(mode="after")
     def _is_one_game(self) -> Self:
         replies = sum(message.role == "assistant" for message in self.completion)
-        if not replies == len(self.reply_tokens) == len(self.reply_finish) == len(self.reply_unfit):
+        lists = (self.reply_tokens, self.reply_finish, self.reply_unfit, self.reply_models)
+        if any(len(entries) != replies for entries in lists):
             raise ValueError("as many entries are needed in each reply_ list as the completion has replies")
         if self.info.ruleset not in RULESETS:
             raise ValueError(f"unknown ruleset {self.info.ruleset!r}")
@@ -143,9 +166,22 @@ class Rollout(_Row):
     def replies(self) -> list[Reply]:
         said = [message for message in self.completion if message.role == "assistant"]
         return [
-            Reply(message.content, message.reasoning_content or "", finish, tokens)
-            for message, finish, tokens in zip(said, self.reply_finish, self.reply_tokens, strict=True)
+            Reply(message.content, message.reasoning_content or "", finish, tokens, model)
+            for message, finish, tokens, model in zip(
+                said, self.reply_finish, self.reply_tokens, self.reply_models, strict=True
+            )
         ]
+
+    @property
+    def doctored(self) -> bool:
+        """Were turns cut off a game that this one goes on from? One that merely went on is not doctored."""
+        return bool(self.cuts)
+
+    @property
+    def turns_cut(self) -> int | None:
+        """Replies cut off in all; None where another tool did not write down how many."""
+        counts = [cut.turns for cut in self.cuts]
+        return None if None in counts else sum(filter(None, counts))
 
     @property
     def puzzle(self) -> Puzzle | None:

@@ -12,7 +12,7 @@ from connections_env.ledger import Ledger, Rewriting, text_key
 from connections_env.parsing import Asked
 from connections_env.play import Ask, Disagrees, PromptTooLong
 from connections_env.puzzles import Puzzle, board_key
-from connections_env.records import BadRow, FutureRow, Message
+from connections_env.records import SIMULATED, BadRow, FutureRow, Message
 from connections_env.rejects import Finished, Reject, over_what, reject_of
 from connections_env.rewriting import LEAST, accepted, can_fit, chosen, inside_of, request_id
 from connections_env.steps import spare_row
@@ -166,7 +166,7 @@ class Reducer:
                 "completion": game.completion,
                 "reply_tokens": reply_tokens,
                 "reduced": True,
-                "reducer_model": ", ".join(sorted(game.models)),
+                "reducer_models": [*dict.fromkeys([*row.reducer_models, *sorted(game.models)])],
                 "tokens_before": row.tokens_before or before.completion,
                 "original_completion": row.original_completion or row.completion,
                 "simulated": row.simulated or game.simulated,
@@ -194,7 +194,7 @@ class Reducer:
                 before=text_key(before),
                 after=None if why else after,
                 refused=why,
-                model=self.model,
+                model=SIMULATED if answer.simulated else self.model,
                 simulated=answer.simulated,
             )
             plan.ledger.add(rewriting)

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any, Literal, get_args
 
 from connections_env.examples import GoodRow, count_row
-from connections_env.game import WON, is_mistake
+from connections_env.game import WON, mistakes_in
 from connections_env.prices import Prices
 from connections_env.quality import Facts
 from connections_env.records import Usage
@@ -85,9 +85,9 @@ class Overview:
         self.good += good
         self.won += row.complete_reason in WON
         self.simulated += row.simulated
-        self.doctored += row.turns_cut > 0
+        self.doctored += row.doctored
         self.usage += row.usage
-        self.models[row.model] += 1
+        self.models.update({*row.reply_models} or {row.model})
         self.rewards[round(row.reward, 2)] += 1
         if game.why_bad is not None:
             self.reasons[game.why_bad] += 1
@@ -215,13 +215,7 @@ class Overview:
 
 def mistakes_of(facts: Facts) -> int:
     """Mistakes in a game, by the rules it was played by."""
-    found = mistakes = 0
-    for status in facts.statuses:
-        if status == "correct":
-            found += 1
-        elif status != "invalid":
-            mistakes += is_mistake(facts.ruleset, facts.groups - found)
-    return mistakes
+    return mistakes_in(facts.statuses, facts.ruleset, facts.groups)
 
 
 def histogram(counts: Mapping[int, int], step: int) -> list[list[int | None]]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from connections_env.examples import GoodRow, count_row
 from connections_env.game import WON, GameState
+from connections_env.lineage import played_by
 from connections_env.parsing import Asked, Reply, reasoning_of
 from connections_env.play import Disagrees, replay_replies, replay_rollout
 from connections_env.quality import facts_of
@@ -115,7 +116,7 @@ class Packed:
             self.puzzles.number(board),
             pick.spot.file,
             pick.spot.line,
-            self.models.number(row.model),
+            self.models.number(played_by(row)),
             info.ruleset,
             None if pick.why_bad is None else self.reasons.number(pick.why_bad),
             self.endings.number(row.complete_reason),
@@ -170,7 +171,7 @@ def game_of(row: Rollout, tokenizer: Tokenizer | None) -> dict[str, Any]:
         "timing": row.timing,
         "sampling": row.sampling,
         "metrics": row.metrics,
-        "reducer": row.reducer_model if isinstance(row, GoodRow) else None,
+        "reducer": ", ".join(row.reducer_models) if isinstance(row, GoodRow) else None,
         "note": note,
     }
 

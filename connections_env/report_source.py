@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from connections_env.examples import GoodRow, looks_like
 from connections_env.files import line_at, line_number, read_lines, shown
-from connections_env.foreign import model_beside, rollout_at, rollout_of
+from connections_env.foreign import model_beside, named, rollout_at, rollout_of
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import Facts, facts_of, rejection
 from connections_env.records import BadRow, Rollout, first_problem, read_object
@@ -128,7 +128,7 @@ def games_in(source: Source, left_out: Counter[str]) -> Iterator[Judged]:
                 left_out["torn last line" if line.torn else "unreadable"] += 1
                 continue
             if not row.model and (model := model_beside(path)):
-                row = row.model_copy(update={"model": model})
+                row = named(row, model)
             judged = judge(source, Spot(number, line.offset, line.number), row)
             if isinstance(judged, str):
                 left_out[judged] += 1

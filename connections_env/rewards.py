@@ -1,6 +1,7 @@
-"""The reward of a game, from named components. Perfect play scores 5.5 in `nyt`."""
+"""The reward of a game, from named components."""
 
 from connections_env.game import GameState, groups_one_away, themes_right
+from connections_env.rulesets import Ruleset
 
 
 def reward_components(state: GameState) -> dict[str, float]:
@@ -23,6 +24,11 @@ def reward_components(state: GameState) -> dict[str, float]:
             "themes_all_right": 1.0 if right == total else 0.0,
         }
     return parts
+
+
+def perfect(ruleset: Ruleset) -> float:
+    """The reward of a game without a wrong reply, on any board."""
+    return 5.5 + (5.75 if ruleset.asks_themes else 0.0)
 
 
 def reward(state: GameState) -> float:

@@ -3,7 +3,7 @@
 from connections_env.examples import JobRow, RejectedRow
 from connections_env.play import Job, make_rollout, replay_replies, replay_rollout
 from connections_env.quality import facts_of, rejection
-from connections_env.records import ResumedFrom, Rollout
+from connections_env.records import Cut, ResumedFrom, Rollout
 from connections_env.truncation import Truncate, kept_turns
 
 
@@ -22,15 +22,15 @@ def salvage(rollout: Rollout, rollout_id: str, truncate: Truncate = "last-valid"
     if not kept:
         return None
     replies = rollout.replies
+    cut = [Cut(turns=len(replies) - kept, kept=kept, truncate=truncate)] if kept < len(replies) else []
     return Job(
         rollout_id=rollout_id,
         puzzle=puzzle,
         ruleset=rollout.ruleset,
         kept=tuple(replies[:kept]),
         resumed_from=ResumedFrom(rollout_id=rollout.rollout_id, turns=kept),
-        turns_cut=rollout.turns_cut + len(replies) - kept,
+        cuts=(*rollout.cuts, *cut),
         example_id=rollout.example_id,
-        simulated=rollout.simulated,
     )
 
 
@@ -41,10 +41,10 @@ def job_row(bad: RejectedRow, truncate: Truncate) -> JobRow | None:
         return None
     kept = len(job.kept)
     states = replay_replies(job.puzzle, job.ruleset, job.kept)
-    part = make_rollout(job, states, job.kept, "interrupted", model=bad.model, sampling=bad.sampling)
-    lineage = {"resumed_from": bad.resumed_from, "simulated": bad.simulated}
+    part = make_rollout(job, states, job.kept, "interrupted", sampling=bad.sampling)
     cut_why = _why(bad, kept) if kept < len(bad.replies) else ""
-    return JobRow(**(dict(part) | lineage), rejection=bad.rejection, truncate=truncate, cut_why=cut_why)
+    fields = dict(part) | {"resumed_from": bad.resumed_from}
+    return JobRow(**fields, rejection=bad.rejection, truncate=truncate, cut_why=cut_why)
 
 
 def _why(bad: RejectedRow, kept: int) -> str:

@@ -63,6 +63,7 @@ class _Row(msgspec.Struct, gc=False):
     reward: float
     reply_tokens: tuple[int, ...]
     reply_unfit: tuple[str | None, ...]
+    reply_models: msgspec.Raw
     usage: _Usage
     simulated: bool
 

@@ -26,12 +26,12 @@ from connections_env.play import Job
 from connections_env.pool import Tally, interrupts, play_all
 from connections_env.prices import prices_of
 from connections_env.puzzles import Puzzle
+from connections_env.records import SIMULATED
 from connections_env.steps import nearest_folder
 from connections_env.terminal import notify
 
 RESULTS = Path(__file__).parent.parent / "generate_results"
 OFFLINE_BASE_URL = "http://simulated.invalid/v1"
-OFFLINE_MODEL = "simulated"
 LOOK_EVERY = 0.5  # seconds, whether another run has ended
 SPARE_FILES = 64  # beside one socket a request: results, logs, what the interpreter holds open
 
@@ -71,7 +71,7 @@ def open_endpoint(args: argparse.Namespace, puzzles: Sequence[Puzzle], to_go_on:
     else:
         _raise_open_files_limit(args.max_concurrent)
     settings = EndpointSettings(
-        model=OFFLINE_MODEL if args.offline else args.model,
+        model=SIMULATED if args.offline else args.model,
         base_url=OFFLINE_BASE_URL if args.offline else args.base_url,
         api_key="" if args.offline else _api_key(args),
         sampling=sampling_of(args),

@@ -6,6 +6,7 @@ from connections_env.entries import Entry, reply_of
 from connections_env.examples import JobRow
 from connections_env.game import GameState, Turn, themes_right
 from connections_env.headlines import counted, head_lines
+from connections_env.lineage import cuts_after
 from connections_env.paint import Look, cells, flowed, group_style, wrapped
 from connections_env.parsing import Asked, Reply, reasoning_of
 from connections_env.play import estimated_tokens, replay_replies
@@ -64,8 +65,7 @@ def _turns(rollout: Rollout, puzzle: Puzzle, grid: Grid, look: Look) -> Iterator
     states = replay_replies(puzzle, rollout.ruleset, replies)
     told = _feedback(rollout)
     for nth, reply in enumerate(replies):
-        if rollout.resumed_from and rollout.resumed_from.turns == nth:
-            yield from _cut(rollout, look)
+        yield from _seam(rollout, nth, look)
         unfit, tokens = rollout.reply_unfit[nth], rollout.reply_tokens[nth]
         why = (
             f"unfit: {visible(unfit.replace('_', ' '))}"
@@ -88,18 +88,22 @@ def _turns(rollout: Rollout, puzzle: Puzzle, grid: Grid, look: Look) -> Iterator
         if after.turns[len(before.turns) + 1 :]:
             yield from ["", *_guess(after.turns[-1], after, grid, look)]
     if isinstance(rollout, JobRow):
-        cut = counted(rollout.turns_cut, "reply was", "replies were")
+        cut = counted(rollout.cuts[-1].turns or 0 if rollout.cut_why else 0, "reply was", "replies were")
         why = f" ({rollout.cut_why})" if rollout.cut_why else ""
         yield from _rule("to be resumed here", f"{cut} cut off{visible(why)}", "", look)
 
 
-def _cut(rollout: Rollout, look: Look) -> Iterator[str]:
-    """Where a resumed game goes on from an earlier one."""
-    parent = rollout.resumed_from.rollout_id if rollout.resumed_from else None
-    cut = f"{counted(rollout.turns_cut, 'reply', 'replies')} cut off" if rollout.turns_cut else "nothing cut off"
-    if rollout.turns_cut and not parent:
-        cut = "replies cut off"  # how many, other tools and datasets do not say
-    yield from _rule("resumed here", f"from {visible(parent) if parent else 'an earlier game'}", cut, look)
+def _seam(rollout: Rollout, nth: int, look: Look) -> Iterator[str]:
+    """Where a resumed game goes on from an earlier one, and where that one, or one before it, was cut."""
+    cuts = [cut.turns for cut in cuts_after(rollout, nth)]
+    # How many, other tools and datasets do not say.
+    some = "replies" if None in cuts else counted(sum(filter(None, cuts)), "reply", "replies")
+    cut = f"{some} cut off" if cuts else "nothing cut off"
+    if rollout.resumed_from and rollout.resumed_from.turns == nth:
+        parent = rollout.resumed_from.rollout_id
+        yield from _rule("resumed here", f"from {visible(parent) if parent else 'an earlier game'}", cut, look)
+    elif cuts:
+        yield from _rule("resumed here", "by an earlier game", cut, look)
 
 
 def _rule(head: str, detail: str, warning: str, look: Look) -> Iterator[str]:

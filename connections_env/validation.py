@@ -12,7 +12,7 @@ from connections_env.parsing import Asked, Reply, canonical, control_token, read
 from connections_env.play import Job, make_rollout, replay_replies
 from connections_env.puzzles import Puzzle
 from connections_env.quality import facts_of, rejection
-from connections_env.records import GuessRow, Message
+from connections_env.records import SIMULATED, GuessRow, Message
 from connections_env.tokens import Limits, Tokenizer
 
 
@@ -38,7 +38,7 @@ def problems(row: GoodRow, need: Requirements) -> list[str]:
     if where := need.held_out.where(row):
         found.append(f"held out: its puzzle is in {where}")
     if need.refuse_simulated and row.simulated:
-        found.append("simulated: not played by a model, and other rows are; --allow-simulated takes both")
+        found.append("simulated: not a model's work alone, and other rows are; --allow-simulated takes both")
     if (puzzle := row.puzzle) is None:
         return [*found, "no board: its board cannot be played"]
     over = need.limits.over(count_row(row, need.tokenizer), len(puzzle.items))
@@ -111,11 +111,24 @@ def replay_problems(row: GoodRow, puzzle: Puzzle) -> Iterator[str]:
 
 
 def lineage_problems(row: GoodRow) -> Iterator[str]:
-    """Where what a row says of its past cannot be: games it goes on from, and what it was before it was reduced."""
-    if row.resumed_from and row.resumed_from.turns >= len(row.replies):
-        yield f"lineage differs: {row.resumed_from.turns} replies resumed, {len(row.replies)} in the game"
-    if row.reduced != bool(row.original_completion):
+    """Where what a row says of its past cannot be: games it goes on from, who wrote it, what it was before."""
+    resumed, models = row.resumed_from.turns if row.resumed_from else 0, row.reply_models
+    if row.resumed_from and resumed >= len(models):
+        yield f"lineage differs: {resumed} replies resumed, {len(models)} in the game"
+    if row.cuts and not row.resumed_from:
+        yield "lineage differs: turns were cut off a game that it goes on from, and it goes on from none"
+    elif row.cuts and row.cuts[-1].kept > resumed:
+        yield f"lineage differs: the last cut kept {row.cuts[-1].kept} replies, {resumed} were resumed"
+    if models[-1:] != [row.model]:
+        yield f"lineage differs: played by {row.model!r:.60}, the last reply is by {models[-1:]!r:.60}"
+    if len({*models[resumed:]}) > 1:
+        yield "lineage differs: the replies since it was resumed are by several models"
+    if row.simulated != (SIMULATED in {*models, *row.reducer_models}):
+        yield "lineage differs: a row is simulated where the simulated player wrote some of it, and nowhere else"
+    if not row.reduced == bool(row.original_completion) == (row.tokens_before is not None):
         yield "lineage differs: a row is reduced where it holds what it was before, and nowhere else"
+    if row.reduced != bool(row.reducer_models):
+        yield "lineage differs: a row is reduced where it names who did it, and nowhere else"
     original = row.original_completion or row.completion
     if [*map(_unthought, original)] != [*map(_unthought, row.completion)]:
         yield "lineage differs: more than the reasoning is other than before the reduction"

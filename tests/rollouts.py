@@ -21,7 +21,7 @@ from connections_env.game import GameState
 from connections_env.parsing import Reply, item_list
 from connections_env.play import Job, make_rollout, replay_replies, take_reply
 from connections_env.puzzles import Group, Puzzle, shuffled
-from connections_env.records import ResumedFrom, Rollout
+from connections_env.records import SIMULATED, Cut, ResumedFrom, Rollout
 from connections_env.rulesets import NYT, Ruleset
 
 _CONSONANTS = "BDFGHJKLMNPRSTVZ"
@@ -140,13 +140,21 @@ def rollout(
     rollout_id: str | None = None,
     end: str = "max_turns_reached",
     resumed_from: ResumedFrom | None = None,
+    cuts: Sequence[Cut] = (),
+    model: str = "scripted",
+    simulated: bool = False,
     **fields: Any,
 ) -> Rollout:
-    """The row of these replies; `end` is the reason of a game that its own rules do not end."""
+    """The row of these replies; `end` is the reason of a game that its own rules do not end.
+
+    Those that name nobody are `model`'s.
+    """
+    writer = SIMULATED if simulated else model
+    replies = [reply._replace(model=reply.model or writer) for reply in replies]
     states = replay_replies(puzzle, ruleset, replies)
     name = rollout_id or f"{puzzle.puzzle_id}-{abs(hash((tuple(replies), end))):x}"
-    job = Job(name, puzzle, ruleset, resumed_from=resumed_from)
-    return make_rollout(job, states, replies, states[-1].complete_reason or end, model="scripted", **fields)
+    job = Job(name, puzzle, ruleset, resumed_from=resumed_from, cuts=tuple(cuts))
+    return make_rollout(job, states, replies, states[-1].complete_reason or end, **fields)
 
 
 def played(

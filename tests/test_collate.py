@@ -18,7 +18,7 @@ from connections_env.heldout import HeldOut
 from connections_env.parsing import Reply
 from connections_env.play import conversation, replay_replies
 from connections_env.puzzles import Group, Puzzle
-from connections_env.records import BadRow, ResumedFrom, history_of
+from connections_env.records import BadRow, Cut, ResumedFrom, history_of
 from connections_env.rewards import reward
 from connections_env.rulesets import NYT, PUZZGRID
 from connections_env.selection import read_good
@@ -47,11 +47,10 @@ NEED = Requirements(load_tokenizer(), Limits())
 
 def good(puzzle, script="RRR", **options):
     fields = {
-        name: options.pop(name)
-        for name in ("spares", "original_completion", "reducer_model", "turns_cut")
-        if name in options
+        name: options.pop(name) for name in ("spares", "original_completion", "reducer_models") if name in options
     }
-    fields["reduced"] = "original_completion" in fields
+    if "original_completion" in fields:
+        fields = {"reduced": True, "reducer_models": ["short"], "tokens_before": 3000} | fields
     return canonical_row(played(puzzle, script, **options), **fields)
 
 
@@ -122,14 +121,14 @@ rejects, with all their reasons: 1 -> sft_rejects.jsonl
 
 
 def test_both_streams_become_one_file_with_the_best_row_of_each_puzzle(here, capsys):
-    doctored = ResumedFrom(rollout_id="before", turns=1)
+    doctored, cut = ResumedFrom(rollout_id="before", turns=1), Cut(turns=2, kept=1, truncate="last-valid")
     results_file(
         here / "good_examples_reduced.jsonl",
         [good(A, rollout_id="a"), good(B, "ORRR", rollout_id="b-worse"), good(C, "WRRR", rollout_id="c")],
     )
     results_file(
         here / "doctored_gameplay_reduced.jsonl",
-        [good(B, rollout_id="b-better", resumed_from=doctored, turns_cut=2), {"kind": "nothing"}],
+        [good(B, rollout_id="b-better", resumed_from=doctored, cuts=[cut]), {"kind": "nothing"}],
     )
     assert collate.main([]) == 0
     out, err = capsys.readouterr()
@@ -157,7 +156,7 @@ def test_both_streams_become_one_file_with_the_best_row_of_each_puzzle(here, cap
 
 
 def test_a_row_has_exactly_the_columns_of_the_dataset_in_their_order(here):
-    assert collated([good(A, reducer_model="short", original_completion=longer(A)), good(B)]) == 0
+    assert collated([good(A, reducer_models=["short"], original_completion=longer(A)), good(B)]) == 0
     first, second = dataset()
     assert list(first) == list(second) == list(SftRow.model_fields)
     assert first["puzzle_id"] == "puzzle-made-0"
@@ -236,7 +235,7 @@ def swapped_feedback(row):
 
 def doubled_turn(row):
     row["completion"][2:2] = row["completion"][:2]
-    for name in ("reply_tokens", "reply_finish", "reply_unfit"):
+    for name in ("reply_tokens", "reply_finish", "reply_unfit", "reply_models"):
         row[name].insert(0, row[name][0])
 
 
@@ -258,7 +257,7 @@ def beside_content(row):
 
 def turn_after_the_end(row):
     row["completion"] += [{"role": "user", "content": "Go on."}, row["completion"][-1]]
-    for name in ("reply_tokens", "reply_finish", "reply_unfit"):
+    for name in ("reply_tokens", "reply_finish", "reply_unfit", "reply_models"):
         row[name].append(row[name][-1])
 
 
@@ -279,7 +278,7 @@ def another_guess(text):
 
 
 def without_last_reply(row):
-    for name in ("completion", "reply_tokens", "reply_finish", "reply_unfit"):
+    for name in ("completion", "reply_tokens", "reply_finish", "reply_unfit", "reply_models"):
         row[name].pop()
 
 
@@ -655,13 +654,13 @@ def test_simulated_rows_beside_real_ones_are_refused_unless_allowed(here, capsys
     capsys.readouterr()
     assert collated(rows, "--allow-simulated") == 0
     assert [row["simulated"] for row in dataset()] == [False, True]
-    assert "\nsimulated, played by no model: 1 of 2 examples; for trying things out\n" in capsys.readouterr().out
+    assert "\nsimulated, in whole or in part: 1 of 2 examples; for trying things out\n" in capsys.readouterr().out
 
 
 def test_a_dataset_of_simulated_rows_alone_is_written_and_says_so(here, capsys):
     assert collated([good(A, simulated=True), good(B, simulated=True)]) == 0
     assert len(dataset()) == 2
-    assert "\nsimulated, played by no model: all examples; for trying things out\n" in capsys.readouterr().out
+    assert "\nsimulated, in whole or in part: all examples; for trying things out\n" in capsys.readouterr().out
 
 
 # Formats and files
@@ -684,7 +683,7 @@ def test_the_file_loads_as_it_is_with_floats_strings_and_no_dates(here, layout):
     dated = [replace(puzzle, puzzle_id=f"2024-01-0{nth}") for nth, puzzle in enumerate((A, B), 1)]
     rows = [
         good(dated[0], "WWRRR"),
-        good(dated[1], "WRWRR", reducer_model="m", original_completion=longer(dated[1], "WRWRR")),
+        good(dated[1], "WRWRR", reducer_models=["m"], original_completion=longer(dated[1], "WRWRR")),
     ]
     assert collated(rows, "--format", layout) == 0
     assert dataset()[0]["reward"] == 5.1
@@ -706,7 +705,7 @@ def test_a_column_that_is_empty_in_the_first_rows_has_its_type_from_the_start(he
     import datasets
 
     rows = [good(board(n)) for n in range(20)] + [
-        good(board(20), reducer_model="m", original_completion=longer(board(20)))
+        good(board(20), reducer_models=["m"], original_completion=longer(board(20)))
     ]
     assert collated(rows) == 0
     loaded = datasets.load_dataset(
@@ -806,19 +805,100 @@ def test_a_run_that_fails_replaces_nothing(here, monkeypatch, capsys):
     assert capsys.readouterr().err == "error: [Errno 28] No space left on device\n"
 
 
+PARENT = {"rollout_id": "x", "turns": 1}
+CUTS = [{"turns": 1, "kept": 2, "truncate": "last-valid"}]
+CUT_ELSEWHERE = Cut(turns=None, kept=1, truncate=None)
+REDUCED = {
+    "reduced": True,
+    "reducer_models": ["short"],
+    "tokens_before": 900,
+    "original_completion": [message.model_dump(exclude_none=True) for message in longer(A)],
+}
+SIMULATED_IS = "a row is simulated where the simulated player wrote some of it, and nowhere else"
+REDUCED_IS = "a row is reduced where it holds what it was before, and nowhere else"
+
+
+def named(puzzle):
+    """The reply that names every theme."""
+    themes = json.dumps([group.linking_terms[0] for group in puzzle.groups])
+    return Reply(f"<themes>{themes}</themes>", REASONING, "stop", 40)
+
+
 @pytest.mark.parametrize(
-    "edit",
+    ("edit", "why"),
     [
-        {"resumed_from": {"rollout_id": "x", "turns": 3}},
-        {"reduced": True},
-        {"original_completion": [{"role": "assistant", "content": "<think>\nLong.\n</think>\n\n<guess>[`A`]</guess>"}]},
-        {"reduced": True, "original_completion": raw(good(B))["completion"]},
+        ({"resumed_from": PARENT | {"turns": 3}}, "3 replies resumed, 3 in the game"),
+        ({"cuts": CUTS}, "turns were cut off a game that it goes on from, and it goes on from none"),
+        ({"cuts": CUTS, "resumed_from": PARENT}, "the last cut kept 2 replies, 1 were resumed"),
+        ({"model": "other"}, "played by 'other', the last reply is by ['scripted']"),
+        ({"reply_models": ["other"] * 3}, "played by 'scripted', the last reply is by ['other']"),
+        (
+            {"reply_models": ["other", "another", "scripted"], "resumed_from": PARENT},
+            "the replies since it was resumed are by several models",
+        ),
+        ({"simulated": True}, SIMULATED_IS),
+        ({"reply_models": ["simulated"] * 3, "model": "simulated"}, SIMULATED_IS),
+        (REDUCED | {"reducer_models": ["simulated"]}, SIMULATED_IS),
+        ({"reduced": True, "reducer_models": ["short"], "tokens_before": 9}, REDUCED_IS),
+        ({"original_completion": REDUCED["original_completion"]}, REDUCED_IS),
+        ({"tokens_before": 9}, REDUCED_IS),
+        (REDUCED | {"tokens_before": None}, REDUCED_IS),
+        (REDUCED | {"reducer_models": []}, "a row is reduced where it names who did it, and nowhere else"),
+        ({"reducer_models": ["short"]}, "a row is reduced where it names who did it, and nowhere else"),
+        (
+            REDUCED | {"original_completion": raw(good(B))["completion"]},
+            "more than the reasoning is other than before the reduction",
+        ),
     ],
-    ids=["resumed later than it ended", "reduced from nothing", "reduced in secret", "reduced from another game"],
+    ids=[
+        *("resumed later than it ended", "cut off nothing", "kept more than was resumed", "another player"),
+        *("another last player", "two players at once", "a player called simulated", "a simulated player in secret"),
+        *("a simulated reducer in secret", "reduced from nothing", "reduced in secret", "shorter in secret"),
+        *("reduced from an unknown length", "reduced by nobody", "a reducer of nothing", "reduced from another game"),
+    ],
 )
-def test_a_past_that_cannot_be_is_refused(here, edit):
+def test_a_past_that_cannot_be_is_refused(here, edit, why):
     assert collated([raw(good(A)) | edit]) == 1
-    assert reasons()[0][-1] == "lineage differs"
+    assert [reason for reason in rejects()[0]["reasons"] if reason.startswith("lineage")] == [f"lineage differs: {why}"]
+
+
+@pytest.mark.parametrize(
+    "edit", [REDUCED, {"resumed_from": PARENT}, {"cuts": CUTS, "resumed_from": PARENT | {"turns": 2}}]
+)
+def test_a_past_that_can_be_is_not_refused(here, edit):
+    assert collated([raw(good(A)) | edit]) == 0
+
+
+def test_a_row_tells_who_wrote_it_and_where_it_was_cut(here):
+    replies = [
+        reply._replace(model=model)
+        for reply, model in zip(script_replies(A, "RORR"), ["/home/me/first", "second", "", "third"], strict=True)
+    ]
+    cuts = [Cut(turns=3, kept=1, truncate="last-correct"), Cut(turns=1, kept=2, truncate="last-valid")]
+    mixed = rollout(A, replies, resumed_from=ResumedFrom(rollout_id="x", turns=3), cuts=cuts, model="")
+    other = played(B, "RRR", resumed_from=ResumedFrom(rollout_id=None, turns=1), cuts=[CUT_ELSEWHERE])
+    themes = [*script_replies(C, "RRR", PUZZGRID), named(C)]
+    assert (
+        collated([canonical_row(mixed), canonical_row(other), canonical_row(rollout(C, themes, ruleset=PUZZGRID))]) == 0
+    )
+    rows = dataset()
+    assert [row["reply_models"] for row in rows] == [
+        ["first", "second", "", "third"],
+        ["scripted"] * 3,
+        ["scripted"] * 4,
+    ]
+    assert [row["model"] for row in rows] == ["third", "scripted", "scripted"]
+    cut = [(row["doctored"], row["resumed_turns"], row["turns_before_cut"], row["truncate"]) for row in rows]
+    assert cut == [(True, 3, 2, "last-correct, last-valid"), (True, 1, 1, "unknown"), (False, 0, 0, "none")]
+    assert [row["ruleset"] for row in rows] == ["nyt", "nyt", "puzzgrid"]
+
+
+def test_rewards_of_different_rules_are_summed_up_apart(here, capsys):
+    themes = [*script_replies(C, "RRR", PUZZGRID), named(C)]
+    assert collated([good(A), canonical_row(rollout(C, themes, ruleset=PUZZGRID))]) == 0
+    out = capsys.readouterr().out
+    assert "\n  reward, nyt                5.50 " in out
+    assert "\n  reward, puzzgrid          11.25 " in out
 
 
 @pytest.mark.parametrize("puzzle_id", ["", " ", "two\nlines"])

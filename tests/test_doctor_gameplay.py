@@ -153,6 +153,8 @@ def test_each_job_goes_on_from_its_kept_turns_on_the_board_as_it_was_shown(run, 
         assert row.resumed_from == ResumedFrom(rollout_id=parent.rollout_id, turns=2)
         assert (row.info, row.prompt, row.completion[:3]) == (parent.info, parent.prompt, parent.completion[:3])
         assert (row.turns_cut, row.usage.requests, len(row.replies)) == (1, 2, 4)
+        assert row.reply_models == ["scripted", "scripted", row.model, row.model]
+        assert row.model != "scripted"
         assert row.metrics["guesses"] == 4
     for seen in server.seen:
         assert all(set(message) == {"role", "content"} for message in seen.messages)
@@ -634,7 +636,7 @@ JOBS = {
     "cut": lambda n: job(played(board(n), "RN")),
     "cut late": lambda n: job(played(board(n), "RWRL")),
     "interrupted": lambda n: job(interrupted(board(n), "WO")),
-    "resumed": lambda n: job(played(board(n), "ORN", resumed_from=ResumedFrom(rollout_id="a", turns=1)), turns_cut=3),
+    "resumed": lambda n: job(played(board(n), "ORN", resumed_from=ResumedFrom(rollout_id="a", turns=1))),
     "disagrees": lambda n: job(played(board(n), "RRN")) | {"guess_history": []},
     "rollout": lambda n: lost(board(n)),
     "broken": lambda n: nonsense(n),

@@ -1262,6 +1262,7 @@ def test_the_model_of_a_run_is_that_of_its_metadata(there):
         "made-3": "scripted",
         "made-4": "",
     }
+    assert all(row["reply_models"] == [row["model"]] * len(row["reply_models"]) for row in [*there.good, *there.bad])
     there.filter(there.results / "a" / "results.jsonl")
     assert [row["model"] for row in there.good] == ["maker/strong-1"]
 

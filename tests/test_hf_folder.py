@@ -14,12 +14,15 @@ import pytest
 
 import collate
 from connections_env import card, splits
-from connections_env.card import source_terms
 from connections_env.dataset import public_name
+from connections_env.examples import canonical_row
+from connections_env.provenance import source_terms
+from connections_env.records import SIMULATED, Cut, ResumedFrom
+from connections_env.rulesets import PUZZGRID
 from connections_env.schema import features
 from tests.boards import FIVE, PLAIN
-from tests.rollouts import boards, puzzle_file, results_file
-from tests.test_collate import good, longer
+from tests.rollouts import boards, puzzle_file, results_file, rollout, script_replies
+from tests.test_collate import good, longer, named
 
 LAYOUTS = ("trl", "messages", "per-turn")
 
@@ -181,22 +184,106 @@ def test_the_head_of_the_card_is_what_the_hub_asks_for():
     assert {split["name"]: split["num_examples"] for split in trl["splits"]} == {"train": 10, "test": 2}
 
 
+def resumed(puzzle, script, turns, *cuts, **options):
+    return good(puzzle, script, resumed_from=ResumedFrom(rollout_id="x", turns=turns), cuts=cuts, **options)
+
+
 def test_the_card_discloses_doctoring_and_reduction_with_their_numbers():
-    doctored = [good(puzzle, "RORR", turns_cut=2) for puzzle in boards(2)]
-    shortened = good(PLAIN, original_completion=longer(PLAIN), reducer_model="short|er`\n# x")
-    export("--test-size", "0", games=[*doctored, shortened, good(FIVE, "RRRR")])
+    first, second, third, fourth = boards(4)
+    valid = Cut(turns=2, kept=1, truncate="last-valid")
+    doctored = [
+        resumed(first, "RORR", 1, valid),
+        resumed(second, "RORR", 3, valid),  # it was interrupted, and went on
+        resumed(
+            third, "RORR", 3, Cut(turns=1, kept=2, truncate="last-correct"), Cut(turns=1, kept=3, truncate="too-long")
+        ),
+    ]
+    shortened = good(PLAIN, original_completion=longer(PLAIN), reducer_models=["short|er`\n# x", "gpt-5"])
+    export("--test-size", "0", games=[*doctored, resumed(fourth, "RRR", 2), shortened, good(FIVE, "RRRR")])
     text = the_card()
-    assert "**2 of 4 games are doctored**" in text
-    assert "**1 of 4 games are reduced**" in text
-    assert "shortened by `short\\|er' # x`." in text
-    assert "| reward, doctoring `gameplay` | 2 |" in text
+    assert "**3 of 6 games are doctored**" in text
+    assert "5 of their 12 replies come from before the last cut. They were cut:\n" in text
+    assert "first invalid guess, unfit reply or losing mistake (`last-valid`): 2\n" in text
+    assert "first invalid guess, unfit reply or losing mistake (`last-correct`): 1\n" in text
+    assert "until the conversation fitted the model's context (`too-long`): 1\n" in text
+    assert "in more than one of these ways: 1, counted in each\n" in text
+    assert "`unknown`" not in text
+    assert "- 1 game was interrupted and went on later, with nothing cut.\n" in text
+    assert "- 0 games were begun by one teacher and went on with another.\n" in text
+    assert "**1 of 6 games are reduced**" in text
+    terms = "those of its maker and of the endpoint; those of [OpenAI](https://openai.com/policies/), if asked there"
+    assert f"| `short\\|er' # x` and `gpt-5` | 1 | {terms} |" in text
+    assert "| reward, `nyt`, doctoring `gameplay` | 3 |" in text
     assert "doctoring gameplay" in Path("sft_dataset/plots/rewards.svg").read_text()
+
+
+def test_the_card_of_games_of_which_nothing_was_cut_or_shortened_names_no_way_and_no_reducer():
+    export("--test-size", "0")
+    text = the_card()
+    assert "cut and played on from there.\n- 0 games were interrupted" in text
+    assert "Reducers" not in text
+
+
+def test_the_card_names_everybody_who_played_a_game():
+    cut = Cut(turns=1, kept=1, truncate="last-valid")
+
+    def game(number, *models):
+        row = resumed(boards(9)[number], "RRR", 1, cut)
+        simulated = SIMULATED in models
+        return row.model_copy(update={"reply_models": [*models], "model": models[-1], "simulated": simulated})
+
+    mixed = [game(0, "deepseek-x", "b", "b"), game(1, "deepseek-x", "b", "b"), game(2, "b", "b", "b")]
+    export("--test-size", "0", "--allow-simulated", games=[*mixed, game(3, "", "b", "b"), game(4, SIMULATED, "b", "b")])
+    text = the_card()
+    deepseek, other = "those of [DeepSeek](https://", "those of its maker and of the endpoint |"
+    (row,) = re.findall(r"^\| `deepseek-x`, then `b` \| 2 \| (.*)$", text, re.MULTILINE)
+    assert row.startswith(deepseek)
+    assert row.endswith(f"; {other}")
+    assert f"| `b` | 1 | {other}" in text
+    assert f"| not recorded, then `b` | 1 | {other}" in text
+    assert f"| a simulated player, then `b` | 1 | none: it is part of the pipeline; {other}" in text
+    assert "- 4 games were begun by one teacher and went on with another.\n" in text
+    assert "**1 of 5 games are the work of a simulated player**, which is no model: some replies of 1." in text
+
+
+def test_the_card_tells_the_rules_of_each_ruleset_that_occurs():
+    late, early = boards(9)[4:6]
+    games = [
+        good(PLAIN, "ORRR"),
+        good(FIVE, "RRRR"),
+        *(
+            canonical_row(rollout(puzzle, [*script_replies(puzzle, script, PUZZGRID), named(puzzle)], ruleset=PUZZGRID))
+            for puzzle, script in ((early, "WRRR"), (late, "RRWR"))
+        ),
+    ]
+    export("--test-size", "0", games=games)
+    text = the_card()
+    assert "| | `nyt` | `puzzgrid` |\n" in text
+    assert "| games | 2 | 2 |\n" in text
+    assert "| mistakes that end the game | 4 | 3 |\n" in text
+    assert "| a wrong guess is a mistake | always | once 2 groups or fewer remain |\n" in text
+    assert "| a guess that is one item away is told | yes | no |\n" in text
+    assert "| reward of perfect play | 5.5 | 11.25 |\n" in text
+    assert "| games without a wrong guess | 1 | 0 |\n" in text
+    assert "| games without a mistake | 1 | 1 |\n" in text, "the wrong guess came before mistakes count"
+    assert "In `puzzgrid` there are also 0.25 for naming themes at all" in text
+    assert "and 1 of 4 without a wrong guess" in text
+    assert "| reward, `nyt`, doctoring `none` | 2 | 5.25 |" in text
+    assert "| reward, `puzzgrid`, doctoring `none` | 2 | 11 |" in text
+    assert "puzzgrid, none" in Path("sft_dataset/plots/rewards.svg").read_text()
+
+
+def test_the_card_of_nyt_games_alone_speaks_of_no_other_rules():
+    export("--test-size", "0")
+    assert "puzzgrid" not in the_card()
+    assert "| reward of perfect play | 5.5 |\n" in the_card()
 
 
 def test_the_card_names_puzzles_and_teachers_with_their_terms():
     def game(number, source, model):
         row = good(boards(3)[number])
-        return row.model_copy(update={"model": model, "info": row.info.model_copy(update={"source": source})})
+        players = {"model": model, "reply_models": [model] * 3}
+        return row.model_copy(update=players | {"info": row.info.model_copy(update={"source": source})})
 
     made = [
         game(0, "someone/puzzles", "deepseek-flash"),
@@ -228,8 +315,18 @@ def test_the_card_says_what_was_left_out_and_the_limits():
 def test_the_card_warns_of_simulated_games():
     export("--test-size", "0", games=[good(puzzle, simulated=True) for puzzle in boards(3)])
     text = the_card()
-    assert "**3 of 3 games were played by a simulated player**" in text
+    assert "**3 of 3 games are the work of a simulated player**, which is no model: all replies of 3." in text
+    assert "| a simulated player | 3 | none: it is part of the pipeline |" in text
     assert "- simulated\n" in text
+
+
+def test_the_card_does_not_call_a_models_game_played_where_it_was_only_shortened_by_a_simulated_player():
+    row = good(PLAIN, original_completion=longer(PLAIN), reducer_models=[SIMULATED])
+    export("--test-size", "0", games=[row.model_copy(update={"simulated": True}), good(FIVE, "RRRR", simulated=True)])
+    text = the_card()
+    assert "which is no model: all replies of 1, nothing but shortened reasoning in 1." in text
+    assert "| `scripted` | 1 | those of its maker and of the endpoint |" in text
+    assert "\n| reducer | games | terms |\n|---|---|---|\n| a simulated player | 1 | none: it is part" in text
 
 
 def test_max_length_in_the_card_holds_the_longest_row():

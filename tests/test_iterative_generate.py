@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from connections_env.quality import facts_of, rejection
-from connections_env.records import SCHEMA_VERSION, Rollout, Usage
+from connections_env.records import SCHEMA_VERSION, Cut, Rollout, Usage
 from connections_env.salvage import salvage
 from iterative_generate import main
 from tests.rollouts import (
@@ -438,6 +438,9 @@ def test_the_salvaged_game_is_the_one_that_keeps_most(place, run, serve):
     run(*there.flags, *endpoint)
     (row,) = there.rows(7)
     assert (row.resumed_from.rollout_id, row.resumed_from.turns) == ("two", 2)
+    assert row.reply_models == ["scripted", "scripted", row.model]
+    assert row.model != "scripted"
+    assert row.cuts == [Cut(turns=1, kept=2, truncate="last-valid")]
 
 
 def test_a_longer_truncation_keeps_more(place, run, unplugged):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from connections_env import prompts
 from connections_env.game import GameState, observe
+from connections_env.lineage import played_by
 from connections_env.parsing import Reply
 from connections_env.play import (
     Answer,
@@ -23,7 +24,7 @@ from connections_env.play import (
     replay_replies,
 )
 from connections_env.puzzles import Puzzle
-from connections_env.records import ResumedFrom, Rollout, Usage, outcome_of, read_row
+from connections_env.records import SIMULATED, Cut, ResumedFrom, Rollout, Usage, outcome_of, read_row
 from connections_env.rulesets import NYT, PUZZGRID, RULESETS, Ruleset
 from tests.boards import BOARDS, DROPS, FIVE, GAITS, GREENS, PLAIN, SIX, THREE, TOOLS, any_text, boards
 from tests.scripted import guess, right_reply, state_of
@@ -50,7 +51,8 @@ class Model:
             raise reply
         if isinstance(reply, str):
             reply = Reply(reply, "Hm.", "stop", 10)
-        return Answer(reply, Usage(input=100, output=10, cached=50, reasoning=4, requests=1))
+        usage = Usage(input=100, output=10, cached=50, reasoning=4, requests=1)
+        return Answer(reply, usage, simulated=reply.model == SIMULATED)
 
 
 def played(
@@ -226,9 +228,11 @@ def test_reasoning_is_kept_in_the_row_and_not_shown_to_the_model() -> None:
 # Resumed games
 
 
-def resumed(kept: Sequence[str], replies: Iterable[Any], **options: Any) -> tuple[Rollout | None, Model]:
+def resumed(
+    kept: Sequence[str], replies: Iterable[Any], by: str = "before", **options: Any
+) -> tuple[Rollout | None, Model]:
     parent = ResumedFrom(rollout_id="parent", turns=len(kept))
-    before = tuple(Reply(text, f"Thought {n}", "stop", 20 + n) for n, text in enumerate(kept))
+    before = tuple(Reply(text, f"Thought {n}", "stop", 20 + n, by) for n, text in enumerate(kept))
     return played(replies, kept=before, resumed_from=parent, **options)
 
 
@@ -278,6 +282,27 @@ def test_earlier_mistakes_count_in_a_resumed_game() -> None:
     assert len(model.asked) == 1
 
 
+def test_each_reply_of_a_resumed_game_is_its_writers() -> None:
+    row, _ = resumed([guess(TOOLS)], [guess(GAITS), guess(GREENS)], by="other")
+    assert row is not None
+    checked(row)
+    assert row.reply_models == ["other", "m", "m"]
+    assert (row.model, played_by(row)) == ("m", "other, then m")
+    assert not row.simulated
+
+
+def test_a_game_that_the_simulated_player_began_is_simulated_whoever_ends_it() -> None:
+    row, _ = resumed([guess(TOOLS)], [guess(GAITS), guess(GREENS)], by=SIMULATED)
+    assert row is not None
+    assert (row.reply_models, row.model, row.simulated) == ([SIMULATED, "m", "m"], "m", True)
+
+
+def test_the_simulated_player_is_named_whatever_model_was_asked_for() -> None:
+    row, _ = resumed([guess(TOOLS)], [Reply(guess(words), "Hm.", "stop", 9, SIMULATED) for words in (GAITS, GREENS)])
+    assert row is not None
+    assert (played_by(row), row.model, row.simulated) == ("before, then simulated", SIMULATED, True)
+
+
 def test_a_resumed_game_without_a_new_reply_leaves_no_row() -> None:
     row, model = resumed([guess(TOOLS), guess(GAITS)], [Stopped()])
     assert (row, len(model.asked)) == (None, 1)
@@ -295,13 +320,15 @@ KEPT = [guess(TOOLS), guess(FAR[:2] + DROPS[:2]), guess(GAITS)]
 def test_a_resumed_game_too_long_to_go_on_is_cut_reply_by_reply_until_it_is_not(too_long: int) -> None:
     left = [KEPT, [*KEPT[:2]], [*KEPT[:1]]][too_long]
     more = [guess(words) for words in (GAITS, GREENS)]
-    row, model = resumed(KEPT, [*[PromptTooLong()] * too_long, *more], turns_cut=4, example_id=7)
+    earlier = (Cut(turns=4, kept=3, truncate="last-correct"),)
+    row, model = resumed(KEPT, [*[PromptTooLong()] * too_long, *more], cuts=earlier, example_id=7)
     assert row is not None
     checked(row)
     assert turns_asked(model) == [*range(3, 3 - too_long - 1, -1), 3 - too_long + 1]
     assert model.asked[too_long] == model.asked[0][: 2 + 2 * len(left)]
     assert set(model.request_ids) == {"r1"}
     assert row.resumed_from == ResumedFrom(rollout_id="parent", turns=len(left))
+    assert row.cuts == [*earlier, Cut(turns=too_long, kept=len(left), truncate="too-long")]
     assert (row.turns_cut, row.example_id, row.rollout_id) == (4 + too_long, 7, "r1")
     assert [reply.content for reply in row.replies] == [*left, *more]
     assert row.reply_tokens == [*[20, 21, 22][: len(left)], 10, 10]
@@ -312,7 +339,8 @@ def test_a_resumed_game_too_long_to_go_on_is_cut_reply_by_reply_until_it_is_not(
 def test_a_resumed_game_of_which_no_reply_can_be_kept_goes_on_from_scratch() -> None:
     wins = [guess(words) for words in (TOOLS, GAITS, GREENS)]
     refused = [PromptTooLong()] * 3
-    row, model = resumed(KEPT, [*refused, *wins], turns_cut=4, simulated=True, example_id=7)
+    earlier = (Cut(turns=4, kept=3, truncate="last-valid"),)
+    row, model = resumed(KEPT, [*refused, *wins], cuts=earlier, by=SIMULATED, example_id=7)
     assert row is not None
     checked(row)
     assert turns_asked(model) == [3, 2, 1, 0, 1, 2]
@@ -321,7 +349,7 @@ def test_a_resumed_game_of_which_no_reply_can_be_kept_goes_on_from_scratch() -> 
     for name in Rollout.model_fields.keys() - {"timing", "resumed_from"}:
         assert getattr(row, name) == getattr(fresh, name), name
     assert row.resumed_from == ResumedFrom(rollout_id="parent", turns=0)
-    assert (row.turns_cut, row.simulated) == (0, False)
+    assert (row.cuts, row.simulated, row.reply_models) == ([], False, ["m"] * 3)
 
 
 @pytest.mark.parametrize("too_long", [0, 1, 3])

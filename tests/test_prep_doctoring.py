@@ -18,7 +18,7 @@ from connections_env.examples import JobRow
 from connections_env.parsing import Reply
 from connections_env.play import conversation, replay_rollout
 from connections_env.quality import facts_of, rejection
-from connections_env.records import ResumedFrom, Rollout
+from connections_env.records import Cut, ResumedFrom, Rollout
 from connections_env.rulesets import PUZZGRID
 from filter_gameplay import main as filter_main
 from prep_doctoring import main
@@ -133,7 +133,7 @@ def test_a_job_is_the_kept_part_of_the_game_on_the_board_as_it_was_shown(run, ba
     run()
     (job,) = jobs()
     assert job.info == row.info
-    assert (job.model, job.sampling, job.simulated) == ("scripted", {"top_p": 0.5}, True)
+    assert (job.model, job.sampling, job.simulated) == ("simulated", {"top_p": 0.5}, True)
     assert (job.prompt, job.completion) == (row.prompt, row.completion[:5])
     assert job.guess_history == row.guess_history[:3]
     assert (job.reply_tokens, job.reply_finish, job.reply_unfit) == ([40] * 3, ["stop"] * 3, [None] * 3)
@@ -147,14 +147,16 @@ def test_a_job_is_the_kept_part_of_the_game_on_the_board_as_it_was_shown(run, ba
 
 
 def test_a_job_goes_by_the_id_of_its_game_and_keeps_its_lineage(run, bad, jobs):
+    parent, cut = ResumedFrom(rollout_id="parent", turns=1), Cut(turns=2, kept=1, truncate="last-correct")
     bad(
-        changed(played(board(0), "RRWN", rollout_id="child", resumed_from=ResumedFrom(rollout_id="parent", turns=1)))
-        | {"turns_cut": 2, "kind": "bad", "rejection": "invalid guess", "example_id": 7}
+        changed(played(board(0), "RRWN", rollout_id="child", resumed_from=parent, cuts=[cut]))
+        | {"kind": "bad", "rejection": "invalid guess", "example_id": 7}
     )
     run()
     (job,) = jobs()
     assert (job.rollout_id, job.example_id, job.turns_cut) == ("child", 7, 3)
-    assert job.resumed_from == ResumedFrom(rollout_id="parent", turns=1)
+    assert job.resumed_from == parent
+    assert job.cuts == [cut, Cut(turns=1, kept=3, truncate="last-valid")]
 
 
 def test_an_interrupted_game_that_merely_goes_on_has_nothing_cut(run, bad, jobs):
@@ -166,9 +168,10 @@ def test_an_interrupted_game_that_merely_goes_on_has_nothing_cut(run, bad, jobs)
 
 
 def test_a_game_cut_once_and_then_interrupted_is_still_one_of_which_turns_were_cut(run, bad, jobs):
-    bad(changed(interrupted(board(0), "RR")) | {"turns_cut": 1, "kind": "bad", "rejection": "unfinished"})
+    cut = Cut(turns=1, kept=1, truncate="last-valid")
+    bad(changed(interrupted(board(0), "RR", cuts=[cut])) | {"kind": "bad", "rejection": "unfinished"})
     run()
-    assert [job.turns_cut for job in jobs()] == [1]
+    assert [job.cuts for job in jobs()] == [[cut]]
 
 
 def test_wrong_themes_are_named_again_with_all_groups_kept(run, bad, jobs):

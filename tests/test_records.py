@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from connections_env.foreign import rollout_of
 from connections_env.play import Disagrees
 from connections_env.quality import facts_of, rejection
-from connections_env.records import SCHEMA_VERSION, BadRow, FutureRow, ResumedFrom, Rollout, read_row
+from connections_env.records import SCHEMA_VERSION, BadRow, Cut, FutureRow, ResumedFrom, Rollout, read_row
 from connections_env.rulesets import NYT, PUZZGRID
 from connections_env.salvage import salvage
 from connections_env.standings import Standings, fetch
@@ -198,13 +198,15 @@ def test_a_trailing_user_message_is_not_part_of_the_game():
 
 
 def test_a_resumed_prefix_in_the_prompt_belongs_to_the_game():
-    row = read(older(*map(guess, GROUPS[1:3]), prefix=[guess(GROUPS[0])], **WON_BY_HAND))
+    row = read(older(*map(guess, GROUPS[1:3]), prefix=[guess(GROUPS[0])], model="m", **WON_BY_HAND))
     assert statuses(row) == ["correct"] * 3 + ["auto"]
     assert [message.role for message in row.prompt] == ["system", "user"]
     assert [message.content for message in row.completion if message.role == "assistant"] == list(
         map(guess, GROUPS[:3])
     )
     assert row.resumed_from.turns == 1
+    assert row.cuts == [Cut(turns=None, kept=1, truncate=None)], "how many were cut is not in such a row"
+    assert (row.reply_models, row.model) == (["", "m", "m"], "m"), "nor who played before"
 
 
 def test_info_as_a_json_string_is_read():

@@ -277,7 +277,7 @@ def test_a_long_reply_is_shortened_and_all_else_stays():
     assert said(after)[::2] == said(row)[::2]
     assert said(after)[1].startswith(f"<think>\n{SENTENCE * 4}")
     replay_rollout(after)
-    assert (after.reduced, after.reducer_model, after.simulated) == (True, "small", False)
+    assert (after.reduced, after.reducer_models, after.simulated) == (True, ["small"], False)
     assert after.tokens_before == counted(row).completion
     assert after.original_completion == row.completion
     assert after.reply_tokens == [40, counted(after).replies[1], 40]
@@ -674,7 +674,7 @@ def test_a_run_that_ends_again_and_again_pays_for_each_reply_once_and_comes_to_t
     assert sorted(asked_for) == sorted(text for row in rows for text in said(row))
     after = read("good_examples_reduced.jsonl")
     assert after[0] == read("apart/good_examples_reduced.jsonl")[0]
-    assert [row.reducer_model for row in after] == ["small"] * 3
+    assert [row.reducer_models for row in after] == [["small"]] * 3
 
 
 def test_of_a_later_round_too_the_replies_it_rewrote_are_kept():
@@ -698,7 +698,7 @@ def test_every_model_that_rewrote_a_reply_of_a_game_is_named():
     with Server(obliging) as server:
         assert main(["-b", server.url, "-m", "a"]) == 0
     assert len(server.seen) == 1 + 3
-    assert [row.reducer_model for row in read("good_examples_reduced.jsonl")] == ["a, b", "a"]
+    assert [row.reducer_models for row in read("good_examples_reduced.jsonl")] == [["a", "b"], ["a"]]
 
 
 def test_a_rewriting_that_was_refused_is_not_kept():
@@ -793,11 +793,22 @@ def test_what_a_simulated_endpoint_wrote_into_a_real_game_is_asked_for_again():
     pretend = lambda seen: obliging(seen) | {"system_fingerprint": "simulated-player"}  # noqa: E731
     with Server(pretend) as server:
         assert reduced(server) == 0
-    assert read("good_examples_reduced.jsonl")[0].simulated
+    after = read("good_examples_reduced.jsonl")[0]
+    assert (after.simulated, after.reducer_models, after.model) == (True, ["simulated"], "scripted")
     with Server(obliging) as server:
         assert reduced(server) == 0
     assert len(server.seen) == len(LONG)
     assert not read("good_examples_reduced.jsonl")[0].simulated
+
+
+def test_who_reduced_a_row_before_stays_named():
+    first = {"reduced": True, "reducer_models": ["first"], "tokens_before": 9999}
+    row = good(board(0), *LONG).model_copy(update=first)
+    write(GOOD, row.model_copy(update={"original_completion": row.completion}))
+    with Server(obliging) as server:
+        assert reduced(server) == 0
+    (after,) = read("good_examples_reduced.jsonl")
+    assert (after.reducer_models, after.tokens_before) == (["first", "small"], 9999)
 
 
 def test_two_exports_into_one_folder_pay_once(tmp_path):

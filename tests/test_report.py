@@ -16,7 +16,7 @@ import filter_gameplay
 import iterative_generate
 from connections_env import viewing
 from connections_env.parsing import Reply
-from connections_env.records import ResumedFrom
+from connections_env.records import Cut, ResumedFrom
 from connections_env.report_counts import histogram
 from connections_env.report_page import MARKER
 from connections_env.rulesets import PUZZGRID
@@ -61,8 +61,9 @@ def two_loops(work):
         [won(first, rollout_id="a"), lost(second, rollout_id="b"), interrupted(third, rollout_id="c")],
     )
     replies = script_replies(second, "RRR")
-    resumed = rollout(second, replies, rollout_id="b2", resumed_from=ResumedFrom(rollout_id="b", turns=1))
-    later = [resumed.model_copy(update={"turns_cut": 4}), invalid_at(fourth, 1, rollout_id="d")]
+    cut = Cut(turns=4, kept=1, truncate="last-valid")
+    resumed = rollout(second, replies, rollout_id="b2", resumed_from=ResumedFrom(rollout_id="b", turns=1), cuts=[cut])
+    later = [resumed, invalid_at(fourth, 1, rollout_id="d")]
     results_file(folder / "results_2.jsonl", later)
     return puzzle_file(work / "puzzles.jsonl", [first, second, third, fourth, fifth])
 
@@ -84,6 +85,19 @@ def test_the_list_holds_every_game_with_its_verdict(work, capsys):
     ]
     assert [row["statuses"] for row in rows] == ["RRR", "RWWWW", "R", "RRR", "I"]
     assert [(row["parent"], row["kept"], row["cut"]) for row in rows if row["rollout"] == "b2"] == [("b", 1, 4)]
+
+
+def test_a_game_of_two_models_is_listed_under_both_and_one_cut_elsewhere_is_doctored(work):
+    puzzle = board(0)
+    replies = [reply._replace(model=model) for reply, model in zip(script_replies(puzzle, "RRR"), "xxy", strict=True)]
+    unknown = Cut(turns=None, kept=1, truncate=None)
+    row = rollout(puzzle, replies, resumed_from=ResumedFrom(rollout_id=None, turns=2), cuts=[unknown])
+    results_file(work / "results" / "results_1.jsonl", [row])
+    assert filtered(work) == 0
+    (listed,) = pages.listed(work / "report.html")
+    assert (listed["model"], listed["kept"], listed["cut"]) == ("x, then y", 2, None)
+    figures = pages.overview(work / "report.html")
+    assert (figures["models"], figures["doctored"]) == ({"x": 1, "y": 1}, 1)
 
 
 def test_the_overview_says_where_the_puzzles_stood_after_each_file(work):

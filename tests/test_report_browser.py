@@ -12,7 +12,7 @@ from connections_env.game import GameState
 from connections_env.parsing import Reply
 from connections_env.play import take_reply
 from connections_env.puzzles import Group, Puzzle
-from connections_env.records import Message, ResumedFrom
+from connections_env.records import Cut, Message, ResumedFrom
 from connections_env.rulesets import NYT
 from tests.rollouts import (
     REASONING,
@@ -65,8 +65,8 @@ def several(folder: Path) -> Path:
         script_replies(board(70), "RWWWRR"),
         rollout_id="on",
         resumed_from=ResumedFrom(rollout_id="cut", turns=4),
+        cuts=[Cut(turns=1, kept=4, truncate="last-valid")],
     )
-    on = on.model_copy(update={"turns_cut": 1})
     first = [won(board(number), rollout_id=f"game-{number}") for number in range(60)]
     special = [
         invalid_at(board(71), 2, rollout_id="invalid"),
@@ -289,7 +289,7 @@ def test_the_answer_and_the_reasoning_come_and_go_with_a_key(shown, keys):
 
 def test_a_resumed_game_says_where_it_was_cut_and_leads_to_its_parent(shown):
     shown.go("#game/61/5", ".seam")
-    assert shown.texts(".lineage p") == ["Goes on from cut after turn 4, where 1 reply was cut in all."]
+    assert shown.texts(".lineage p") == ["Goes on from cut after turn 4. On the way to it 1 reply was cut off."]
     assert (
         shown.run("return [...document.querySelectorAll('.turns li')].findIndex((one) => one.className === 'seam')")
         == 5
@@ -397,7 +397,7 @@ def test_a_shortened_reply_is_shown_before_and_after(browser, tmp_path):
     row = json.loads((tmp_path / "good_examples.jsonl").read_text(encoding="utf-8"))
     long = [Message(**message).model_dump(exclude_none=True) for message in row["completion"]]
     long[0]["content"] = long[0]["content"].replace(REASONING, f"{REASONING} {REASONING}")
-    row |= {"reduced": True, "reducer_model": "small", "tokens_before": 400, "original_completion": long}
+    row |= {"reduced": True, "reducer_models": ["small"], "tokens_before": 400, "original_completion": long}
     (tmp_path / "good_examples.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     report = tmp_path / "report.html"
     command = [str(tmp_path / "good_examples.jsonl"), "--no-default-exclude", "--output-dir", str(tmp_path)]

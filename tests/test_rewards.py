@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connections_env import rewards
 from connections_env.game import GameState, Guess, name_themes, replay
 from connections_env.rewards import reward, reward_components
 from connections_env.rulesets import NYT, PUZZGRID
@@ -21,14 +22,14 @@ def components(*guesses, ruleset=NYT, puzzle=PLAIN):
 
 @pytest.mark.parametrize("puzzle", BOARDS, ids=lambda puzzle: puzzle.puzzle_id)
 def test_perfect_play_scores_five_and_a_half_in_nyt_on_every_board(puzzle):
-    assert reward(replay(puzzle, NYT, perfect(puzzle))) == pytest.approx(5.5)
+    assert reward(replay(puzzle, NYT, perfect(puzzle))) == pytest.approx(5.5) == rewards.perfect(NYT)
 
 
 @pytest.mark.parametrize("puzzle", BOARDS, ids=lambda puzzle: puzzle.puzzle_id)
 def test_perfect_play_scores_eleven_and_a_quarter_in_puzzgrid_on_every_board(puzzle):
     state = replay(puzzle, PUZZGRID, perfect(puzzle))
     themes = [(group.linking_terms or (group.theme,))[0] for group in puzzle.groups]
-    assert reward(name_themes(state, themes)) == pytest.approx(11.25)
+    assert reward(name_themes(state, themes)) == pytest.approx(11.25) == rewards.perfect(PUZZGRID)
 
 
 @pytest.mark.parametrize("ruleset", [NYT, PUZZGRID])

@@ -21,7 +21,7 @@ from connections_env.examples import GoodRow, RejectedRow, canonical_row
 from connections_env.paint import FOREGROUNDS, GROUPS, NOBODY, cells, coloured, flowed, plain, wrapped
 from connections_env.parsing import Reply
 from connections_env.puzzles import Group, Puzzle, shuffled
-from connections_env.records import ResumedFrom, Rollout
+from connections_env.records import Cut, ResumedFrom, Rollout
 from connections_env.rulesets import PUZZGRID
 from connections_env.salvage import job_row
 from connections_env.tiles import Grid, Tile, grid_for, laid_out
@@ -151,13 +151,16 @@ def test_a_game_is_shown_with_its_board_and_turn_by_turn(capsys: Captured) -> No
 
 def test_a_resumed_game_tells_where_it_was_cut_and_from_which_game(capsys: Captured) -> None:
     parent = ResumedFrom(rollout_id="parent-1", turns=2)
-    row = played(board(1), "RORR", resumed_from=parent).model_copy(update={"turns_cut": 3})
+    cut = Cut(turns=3, kept=2, truncate="last-valid")
+    row = played(board(1), "RORR", resumed_from=parent, cuts=[cut])
     out = of(capsys, row)
     cut = out.index("-- resumed here, from parent-1, 3 replies cut off -----")
     assert out.index("-- Turn 2, 40 tokens ---") < cut < out.index("-- Turn 3, 40 tokens ---")
-    merely = of(capsys, row.model_copy(update={"turns_cut": 0}))
+    merely = of(capsys, row.model_copy(update={"cuts": []}))
     assert "-- resumed here, from parent-1, nothing cut off ---" in merely
-    unknown = of(capsys, row.model_copy(update={"resumed_from": ResumedFrom(rollout_id=None, turns=1), "turns_cut": 1}))
+    elsewhere = Cut(turns=None, kept=1, truncate=None)
+    parent = ResumedFrom(rollout_id=None, turns=1)
+    unknown = of(capsys, row.model_copy(update={"resumed_from": parent, "cuts": [elsewhere]}))
     assert unknown.index("-- resumed here, from an earlier game, replies cut off ---") < unknown.index("-- Turn 2")
 
 
@@ -215,8 +218,8 @@ def test_unfit_replies_are_marked_and_those_after_the_end_are_told(capsys: Captu
     assert "  (no reasoning)\n" in out
     assert "-- Turn 3, 40 tokens, unfit: control tokens ---" in out
     over = won(board(1)).model_dump(mode="json")
-    for name in ("reply_tokens", "reply_finish", "reply_unfit"):
-        over[name] = [*over[name], None if name != "reply_tokens" else 1]
+    for name, value in {"reply_tokens": 1, "reply_finish": None, "reply_unfit": None, "reply_models": "m"}.items():
+        over[name] = [*over[name], value]
     over["completion"] += [{"role": "user", "content": "Go on."}, {"role": "assistant", "content": "Why?"}]
     out = of(capsys, over)
     assert "  the game was over before this reply\n" in out
@@ -286,7 +289,7 @@ def test_a_reduced_game_is_shown_as_it_is_and_as_it_was(capsys: Captured) -> Non
         for message in row.completion
     ]
     fields = {"completion": short, "original_completion": row.completion, "reduced": True}
-    reduced = GoodRow(**(dict(row) | fields | {"reducer_model": "reducer", "tokens_before": 1234}))
+    reduced = GoodRow(**(dict(row) | fields | {"reducer_models": ["reducer"], "tokens_before": 1234}))
     out = of(capsys, reduced)
     assert "reduced from 1,234 as rendered by reducer (--before shows the original)" in " ".join(out.split())
     assert "Obvious." in out
@@ -297,6 +300,41 @@ def test_a_reduced_game_is_shown_as_it_is_and_as_it_was(capsys: Captured) -> Non
     assert "note     as it was before it was reduced; the tokens of replies are estimates\n" in before
     assert REASONING in of(capsys, reduced, flags=("--before", "--raw"))
     assert of(capsys, row, flags=("--before",)) == of(capsys, row)
+
+
+def test_a_game_of_several_names_all_and_each_cut_in_its_place(capsys: Captured) -> None:
+    replies = [
+        reply._replace(model="\x1bfirst" if nth < 2 else "second")
+        for nth, reply in enumerate(script_replies(board(1), "RORR"))
+    ]
+    cuts = [Cut(turns=2, kept=1, truncate="last-valid")]
+    row = rollout(board(1), replies, resumed_from=ResumedFrom(rollout_id="p", turns=2), cuts=cuts, rollout_id="r")
+    out = of(capsys, row)
+    assert "rollout r, \\x1bfirst, then second, nyt\n" in out
+    earlier = out.index("-- resumed here, by an earlier game, 2 replies cut off ---")
+    assert out.index("-- Turn 1,") < earlier < out.index("-- Turn 2,")
+    here = out.index("-- resumed here, from p, nothing cut off ---")
+    assert out.index("-- Turn 2,") < here < out.index("-- Turn 3,")
+    results_file(Path("good.jsonl"), [canonical_row(row)])
+    assert collate.main(["good.jsonl", "--no-default-exclude"]) == 0
+    example, _ = shown(capsys, "sft_examples.jsonl", "--width", 80)
+    assert "\\x1bfirst, then second, nyt\n" in example
+    assert "-- resumed here, by an earlier game, replies cut off ---" in example
+    assert "-- resumed here, from an earlier game, nothing cut off ---" in example
+    assert collate.main(["good.jsonl", "--no-default-exclude", "--format", "per-turn"]) == 0
+    first, second, *_ = shown(capsys, "sft_examples.jsonl", "--width", 80, "--all")[0].split("puzzle-made-1\n")[1:]
+    assert "\\x1bfirst, nyt\n" in first
+    assert "\\x1bfirst, then second, nyt\n" in second
+
+
+def test_a_job_tells_how_many_replies_it_was_cut_by_and_not_those_before_it(capsys: Captured) -> None:
+    cuts = [Cut(turns=5, kept=1, truncate="last-valid")]
+    bad = played(board(1), "RRN", resumed_from=ResumedFrom(rollout_id="p", turns=1), cuts=cuts)
+    job = job_row(RejectedRow(**dict(bad), rejection="invalid guess"), "last-valid")
+    assert job
+    out = of(capsys, job)
+    assert "-- resumed here, from p, 5 replies cut off ---" in out
+    assert "-- to be resumed here, 1 reply was cut off (invalid guess: no guess) ---" in out
 
 
 @pytest.mark.parametrize("layout", ["trl", "messages"])
@@ -500,7 +538,7 @@ def test_nothing_that_a_file_says_steers_the_terminal(
         category["members"] = [f"{word}{evil}" for word in category["members"]]
     bad = row | {"kind": "bad", "rejection": evil, "reply_unfit": [evil] * 4, "complete_reason": evil}
     job = bad | {"kind": "job", "cut_why": evil}
-    reduced = row | {"kind": "good", "reduced": True, "reducer_model": evil}
+    reduced = row | {"kind": "good", "reduced": True, "reducer_models": [evil]}
     foreign = {"prompt": row["prompt"], "completion": row["completion"], "info": row["info"], "model": evil}
     reject = {"puzzle_id": evil, "rollout_id": evil, "why": evil, "is_spare": False, "reasons": [evil]}
     reject["completion"] = row["completion"]

@@ -103,11 +103,11 @@ class GameView {
     };
     const lines = [];
     if (game.kept !== null) {
-      const cut = game.cut ? `, where ${plural(game.cut, "reply was", "replies were")} cut in all` : "";
+      const cut = game.cut === null ? "some replies were" : game.cut && plural(game.cut, "reply was", "replies were");
       lines.push([
         "Goes on from ",
         game.parent === null ? "an earlier game" : link(game.parent),
-        ` after turn ${game.kept}${cut}.`,
+        ` after turn ${game.kept}.${cut ? ` On the way to it ${cut} cut off.` : ""}`,
       ]);
     }
     for (const other of this.went.get(game.rollout) ?? [])

@@ -5,7 +5,7 @@ const SHOWS = [
   ["good", "Good", (game) => game.reason === null],
   ["bad", "Bad", (game) => game.reason !== null],
   ["chosen", "Chosen", (game) => game.chosen],
-  ["doctored", "Doctored", (game) => game.cut > 0],
+  ["doctored", "Doctored", (game) => game.cut !== 0],
   ["reduced", "Reduced", (game) => game.reduced],
 ];
 const byNumber = (field, down) => (a, b) => (down ? b[field] - a[field] : a[field] - b[field]) || a.n - b.n;
@@ -70,7 +70,7 @@ function tagsOf(game) {
   return [
     game.reason !== null && el("em", { class: "tag why" }, visible(game.reason)),
     game.chosen && el("em", { class: "tag chosen", title: "the game that stands for its puzzle" }, "chosen"),
-    game.cut > 0 && el("em", { class: "tag", title: "goes on from a game that was cut" }, "doctored"),
+    game.cut !== 0 && el("em", { class: "tag", title: "goes on from a game that was cut" }, "doctored"),
     game.parent !== null && game.cut === 0 && el("em", { class: "tag" }, "resumed"),
     game.reduced && el("em", { class: "tag" }, "reduced"),
     game.ruleset !== "nyt" && el("em", { class: "tag" }, game.ruleset),

@@ -1,0 +1,171 @@
+"""Where the games of a dataset come from and what was done to them, for its card."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from connections_env.dataset import SftRow
+from connections_env.lineage import stretches
+from connections_env.puzzle_files import READERS
+from connections_env.records import SIMULATED
+from connections_env.terminal import printable
+
+# By the beginnings of models' names; the providers' own pages, as of autumn 2026.
+_PROVIDERS = {
+    "deepseek": (
+        "DeepSeek",
+        "https://cdn.deepseek.com/policies/en-US/deepseek-open-platform-terms-of-service.html",
+    ),
+    "gpt": ("OpenAI", "https://openai.com/policies/"),
+    "claude": ("Anthropic", "https://www.anthropic.com/legal/commercial-terms"),
+    "gemini": ("Google", "https://ai.google.dev/gemini-api/terms"),
+}
+_WAYS = {
+    "last-valid": "before the first invalid guess, unfit reply or losing mistake",
+    "last-correct": "after the last right guess before the first invalid guess, unfit reply or losing mistake",
+    "too-long": "reply by reply from the end, until the conversation fitted the model's context",
+    "unknown": "by another tool, which did not write down how",
+}
+
+
+def named(name: str) -> str:
+    """A name from a file, which may hold anything, as code in a table."""
+    plain = printable(name).replace("`", "'").replace("|", "\\|")
+    return f"`{plain}`" if plain else "not recorded"
+
+
+def model_terms(model: str) -> str:
+    """Who sets the terms for what a model wrote."""
+    if model == SIMULATED:
+        return "none: it is part of the pipeline"
+    family = model.lower().rpartition("/")[2]
+    known = next((page for start, page in _PROVIDERS.items() if family.startswith(start)), None)
+    return "those of [{}]({}), if asked there".format(*known) if known else "those of its maker and of the endpoint"
+
+
+def source_terms(source: str) -> str:
+    """Where the terms of a source's puzzles stand."""
+    if source == "builtin":
+        return "made for the pipeline"
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", source, re.ASCII) and Path(source).suffix.lower() not in READERS:
+        return f"see [its card](https://huggingface.co/datasets/{source})"
+    return "those of whoever made the puzzles"
+
+
+def _writer(model: str) -> str:
+    return "a simulated player" if model == SIMULATED else named(model)
+
+
+def _table(title: str, values: Iterable[tuple[str, ...]], told: Callable[[tuple[str, ...]], tuple[str, str]]) -> str:
+    """Values and how many games have each, the most frequent first; `told` gives a value in words and its terms."""
+    counts = sorted(Counter(values).items(), key=lambda one: (-one[1], one[0]))
+    rows = [(told(value), count) for value, count in counts]
+    return "\n".join(
+        [
+            f"| {title} | games | terms |",
+            "|---|---|---|",
+            *(f"| {words} | {count:,} | {terms} |" for (words, terms), count in rows),
+        ]
+    )
+
+
+def _terms(models: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(map(model_terms, models)))
+
+
+def provenance(games: Sequence[SftRow]) -> str:
+    """Whose puzzles, and who wrote the replies."""
+    sources = ((game.source,) for game in games)
+    teachers = (tuple(stretches(game.reply_models)) for game in games)
+    return f"""## Where it comes from
+
+Puzzles, each with at most one game; ids are the source's own behind a prefix:
+
+{_table("source of the puzzle", sources, lambda one: (named(one[0]), source_terms(one[0])))}
+
+Teachers: the replies, reasoning included, were written by
+
+{_table("teacher", teachers, lambda models: (", then ".join(map(_writer, models)), _terms(models)))}
+{_reducers(games)}
+The license of this dataset is that of its making. It cannot give what the terms of puzzles and models do not: read them
+before you publish the dataset or a model trained on it.
+
+The rules, the board and the verdicts after each guess were written by the game. A reply was brought into one form: a
+think block, a blank line, the answer with its items spelled as on the board; words after the answer were dropped."""
+
+
+def _reducers(games: Sequence[SftRow]) -> str:
+    reducers = [tuple(game.reducer_model.split(", ")) for game in games if game.reduced]
+    if not reducers:
+        return ""
+    table = _table("reducer", reducers, lambda models: (" and ".join(map(_writer, models)), _terms(models)))
+    return f"\nReducers: the reasoning of replies that were too long was written anew, shorter, by\n\n{table}\n"
+
+
+def simulated(games: Sequence[SftRow]) -> str | None:
+    """The warning that a simulated player had a hand in it; None where it had none."""
+    found = [game for game in games if game.simulated]
+    if not found:
+        return None
+    parts = {
+        "all replies of": sum({*game.reply_models} == {SIMULATED} for game in found),
+        "some replies of": sum(SIMULATED in game.reply_models and len({*game.reply_models}) > 1 for game in found),
+        "nothing but shortened reasoning in": sum(SIMULATED not in game.reply_models for game in found),
+    }
+    told = ", ".join(f"{what} {count:,}" for what, count in parts.items() if count)
+    return (
+        f"> **{len(found):,} of {len(games):,} games are the work of a simulated player**, which is no model: {told}. "
+        "They are for trying things out, not for training."
+    )
+
+
+def doctoring(games: Sequence[SftRow]) -> str:
+    """What was cut, resumed and shortened."""
+    doctored = [game for game in games if game.doctored]
+    merely = sum(game.resumed_turns > 0 and not game.doctored for game in games)
+    handed_on = sum(len({*game.reply_models}) > 1 for game in games)
+    lines = [
+        "## Doctoring\n",
+        f"- **{len(doctored):,} of {len(games):,} games are doctored** (`doctoring_type: gameplay`): a game that "
+        f"failed or did not end was cut and played on from there.{_consequence(doctored) if doctored else ''}",
+        *_ways(doctored),
+        f"- {_games(merely)} interrupted and went on later, with nothing cut.",
+        f"- {_games(handed_on)} begun by one teacher and went on with another.",
+        _reduction(games),
+    ]
+    return "\n".join(lines)
+
+
+def _consequence(doctored: Sequence[SftRow]) -> str:
+    before, replies = (sum(getattr(game, name) for game in doctored) for name in ("turns_before_cut", "num_turns"))
+    return (
+        f" They show fewer failures than the teacher makes; {before:,} of their {replies:,} replies come from before "
+        "the last cut. They were cut:"
+    )
+
+
+def _games(count: int) -> str:
+    return "1 game was" if count == 1 else f"{count:,} games were"
+
+
+def _ways(doctored: Sequence[SftRow]) -> Iterator[str]:
+    """How games were cut, a line a way; a game may have been cut in several."""
+    ways = Counter(way for game in doctored for way in game.truncate.split(", "))
+    for way, what in _WAYS.items():
+        if count := ways[way]:
+            yield f"  - {what} (`{way}`): {count:,}"
+    if several := sum(", " in game.truncate for game in doctored):
+        yield f"  - in more than one of these ways: {several:,}, counted in each"
+
+
+def _reduction(games: Sequence[SftRow]) -> str:
+    reduced = [game for game in games if game.reduced]
+    told = (
+        f"- **{len(reduced):,} of {len(games):,} games are reduced**: reasoning that was too long was shortened by a "
+        "model, guesses untouched."
+    )
+    if not reduced:
+        return told
+    before, after = sum(game.tokens_before for game in reduced), sum(game.num_tokens for game in reduced)
+    return f"{told} They had {before:,} tokens and have {after:,}."
