@@ -7,6 +7,7 @@ be inspected and ranked without one.
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
@@ -120,6 +121,8 @@ class Rollout(_Row):
     reply_tokens: list[int]
     reply_finish: list[str | None]
     reply_unfit: list[str | None]
+    reply_estimated: list[bool] = Field(default_factory=list, exclude_if=lambda estimated: not any(estimated))
+    """Are a reply's tokens estimated from its length, since nobody counted them? Left out where all were counted."""
     model: str = ""
     sampling: dict[str, JsonValue] = Field(default_factory=dict)
     usage: Usage = Field(default_factory=Usage)
@@ -135,6 +138,8 @@ class Rollout(_Row):
         replies = sum(message.role == "assistant" for message in self.completion)
         if not replies == len(self.reply_tokens) == len(self.reply_finish) == len(self.reply_unfit):
             raise ValueError("as many entries are needed in each reply_ list as the completion has replies")
+        if len(self.reply_estimated) not in (0, replies):
+            raise ValueError("as many entries are needed in reply_estimated as the completion has replies")
         if self.info.ruleset not in RULESETS:
             raise ValueError(f"unknown ruleset {self.info.ruleset!r}")
         return self
@@ -142,9 +147,13 @@ class Rollout(_Row):
     @property
     def replies(self) -> list[Reply]:
         said = [message for message in self.completion if message.role == "assistant"]
+        counted = [
+            None if estimated else tokens
+            for tokens, estimated in zip_longest(self.reply_tokens, self.reply_estimated, fillvalue=False)
+        ]
         return [
             Reply(message.content, message.reasoning_content or "", finish, tokens)
-            for message, finish, tokens in zip(said, self.reply_finish, self.reply_tokens, strict=True)
+            for message, finish, tokens in zip(said, self.reply_finish, counted, strict=True)
         ]
 
     @property
@@ -154,6 +163,11 @@ class Rollout(_Row):
             return puzzle_from_row(self.info.model_dump(), self.info.source, as_shown=True)
         except UnplayableBoard:
             return None
+
+    @property
+    def tokens_estimated(self) -> int:
+        """Replies whose tokens nobody counted."""
+        return sum(self.reply_estimated)
 
     @property
     def ruleset(self) -> Ruleset:

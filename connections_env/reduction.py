@@ -200,10 +200,13 @@ class Reducer:
         reply_tokens = [
             now if was != now else tokens for (was, now), tokens in zip(changed, row.reply_tokens, strict=True)
         ]
+        same = [was == now for was, now in changed]
+        estimated = [one and kept for one, kept in zip(row.reply_estimated, same, strict=False)]
         return game.row.model_copy(
             update={
                 "completion": game.completion,
                 "reply_tokens": reply_tokens,
+                "reply_estimated": estimated if any(estimated) else [],
                 "reduced": True,
                 "reducer_model": ", ".join(sorted(game.models)),
                 "tokens_before": row.tokens_before or before.completion,
@@ -235,6 +238,7 @@ class Reducer:
                 refused=why,
                 model=self.model,
                 simulated=answer.simulated,
+                usage=answer.usage,
             )
             plan.ledger.add(rewriting)
             if why is None:

@@ -7,9 +7,16 @@ function groupOf(puzzle, item) {
   return puzzle.groups.findIndex((group) => group.members.includes(item));
 }
 
-// Tiles shrink their text by their longest word, so that it stays in one piece.
+// Widths of characters in the type of a tile, in ems: of the widest common fonts, so that a word is never broken early.
+const NARROW = /[IJfijlrt.,:;'’|!()[\]1 ]/;
+const WIDE = /[MWmw@%&—]/;
+const emsOf = (character) =>
+  NARROW.test(character) ? 0.45 : WIDE.test(character) ? 1.1 : character > "\u2e80" ? 1.25 : 0.8;
+
+// The longest word of an item, which its tile keeps in one piece as far as the text stays readable.
 function longest(item) {
-  return Math.max(...item.split(/\s+/).map((word) => [...word].length), 3);
+  const words = item.split(/[\s-]+/).map((word) => [...word].reduce((sum, one) => sum + emsOf(one), 0));
+  return Math.max(...words, 2.5);
 }
 
 // The board after `found` groups (indices, in the order found); `guess` are the items of the last guess.
@@ -39,7 +46,10 @@ function board(puzzle, found, guess, status, answer) {
   });
   return el(
     "div",
-    { class: "board", style: { "--width": String(width) } },
+    {
+      class: "board",
+      style: { "--width": String(width), "--most": String(Math.max(...puzzle.items.map(longest))) },
+    },
     rows.length > 0 && el("ul", { class: "found", "aria-label": "Groups found" }, rows),
     tiles.length > 0 && el("ul", { class: "tiles", "aria-label": "Items left" }, tiles),
   );

@@ -143,8 +143,9 @@ class GameView {
       ["Reward", decimal(game.reward)],
       text.reducer && ["Reduced by", said(text.reducer)],
       usage.requests > 0 && ["Requests", count(usage.requests)],
+      ["Tokens of the replies", this.counted()],
       usage.output > 0 && [
-        "Tokens",
+        "Tokens paid for",
         `${count(usage.input)} in (${count(usage.cached)} cached), ${count(usage.output)} out (${count(usage.reasoning)} reasoning)`,
       ],
       text.timing.started && ["Started", said(text.timing.started)],
@@ -167,6 +168,16 @@ class GameView {
       ),
       lazily("Answer", () => answerOf(game.puzzle)),
     );
+  }
+
+  // How the tokens of the replies were counted.
+  counted() {
+    const { turns, counted } = this.text;
+    const sum = count(turns.reduce((all, turn) => all + turn.tokens, 0));
+    const guessed = turns.filter((turn) => turn.estimated).length;
+    if (counted) return [`${sum}, as a trainer counts them (`, said(counted), ")"];
+    if (guessed) return `about ${sum}, ${guessed === turns.length ? "" : `${count(guessed)} of ${plural(turns.length, "reply", "replies")} `}estimated from their length`;
+    return turns.length ? `${sum}, as the endpoint counted them` : "unknown";
   }
 
   go(turn) {

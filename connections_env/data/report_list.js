@@ -102,7 +102,7 @@ class List {
         many("reason", "Reason", named("reason").sort()),
         many("model", "Model", named("model").sort()),
         many("file", "File", named("file")),
-        select("sort", "Sort", SORTS),
+        select("sort", "Sort", SORTS.filter(([value]) => value !== "before" || this.games.some((game) => game.before !== null))),
       ),
     );
   }
@@ -126,7 +126,7 @@ class List {
         is("reason", game) &&
         is("model", game) &&
         is("file", game) &&
-        (!sought || textOf(game).includes(sought) || (this.inText?.has(game.n) ?? false)),
+        (!sought || isAbout(game, sought) || (this.inText?.has(game.n) ?? false)),
     );
     this.found.sort(order);
     this.page = 0;
@@ -210,7 +210,7 @@ class List {
           el("b", {}, count(game.mistakes)),
           el("small", {}, game.mistakes === 1 ? "mistake" : "mistakes"),
         ),
-        el("span", { class: "number" }, el("b", {}, brief(game.tokens)), el("small", {}, "tokens")),
+        tokensOf(game),
       ),
     );
   }
