@@ -218,7 +218,7 @@ def test_games_are_sorted_and_turned_page_by_page(shown):
     shown.go("#games", "#search")
     shown.choose("Sort", "Oldest first")
     assert shown.names()[:2] == ["made-0", "made-1"]
-    shown.browser.find_element("xpath", "//nav[@class='pager']/button[text()='After']").click()
+    shown.browser.find_element("xpath", "//nav[@class='pager']/button[text()='Next']").click()
     assert shown.texts(".summary") == ["66 games, 51 to 66"]
     assert shown.names()[0] == "made-50"
 

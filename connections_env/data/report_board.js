@@ -19,6 +19,14 @@ function longest(item) {
   return Math.max(...words, 2.5);
 }
 
+// An item as its tile has it: a single long word may be broken in its middle, and not before its last letter.
+function onTile(item) {
+  const letters = /^[\p{L}\d]{9,}$/u.test(item) ? [...item] : [];
+  const half = Math.ceil(letters.length / 2);
+  const parts = half ? [letters.slice(0, half).join(""), el("wbr"), letters.slice(half).join("")] : visible(item);
+  return el("bdi", {}, parts);
+}
+
 // The board after `found` groups (indices, in the order found); `guess` are the items of the last guess.
 function board(puzzle, found, guess, status, answer) {
   if (!puzzle.items.length) return nothing("This row does not say which board was played.");
@@ -40,7 +48,7 @@ function board(puzzle, found, guess, status, answer) {
       "li",
       { class: names, style: { "--longest": String(longest(item)) } },
       answer && el("span", { class: "letter", "aria-hidden": "true" }, letterOf(index)),
-      said(item),
+      onTile(item),
       told && el("span", { class: "unseen" }, ` (${told})`),
     );
   });

@@ -153,7 +153,7 @@ function tokensCard(all, what, bars, limits, over, estimated) {
   const title = `Tokens per ${what}`;
   const how = all.counted
     ? `as a trainer counts them (${all.counted})`
-    : `${what === "game" ? "of its replies, " : ""}as the endpoint counted them, before any reduction`;
+    : `${what === "game" ? "that is of its replies, " : ""}as the endpoint counted them, before any reduction`;
   if (!bars.length) return card(title, `Tokens of each ${what}.`, nothing("No games yet."));
   const many = what === "reply" ? "replies" : "games";
   const name = ([from, to]) => (to === null ? `${count(from)} or more` : `${count(from)} to ${count(to - 1)}`);
@@ -178,11 +178,13 @@ function tokensCard(all, what, bars, limits, over, estimated) {
     label: `limit ${count(limit)}`,
   }));
   const total = bars.reduce((sum, [, , within, beyond]) => sum + within + beyond, 0);
+  const guessed = estimated > 0 && estimated < total && ` Of ${plural(total, what, many)} ${count(estimated)} estimated.`;
   const which = limits.length > 1 ? "the limit of its board" : `the limit of ${count(limits[0])}`;
-  const guessed = estimated ? ` Of ${plural(total, what, many)} ${count(estimated)} estimated: nobody counted them.` : "";
   return card(
     title,
-    `Tokens of each ${what}, ${how}.${guessed}`,
+    estimated === total
+      ? `Tokens of each ${what}, estimated from the length of its text: nobody counted them.`
+      : `Tokens of each ${what}, ${how}.${guessed || ""}`,
     [
       legend([
         ["plain", limits.length > 1 ? "Within its limit" : "Within the limit"],

@@ -113,9 +113,11 @@ function columns(label, cols, { top = null, format = brief, marks = [], resting 
       el("span", { class: n % every ? "tick none" : "tick" }, n % every ? "" : col.label),
     ),
   );
-  const lines = [1, 0.5, 0].map((share) =>
-    el("div", { class: "line", style: { bottom: `${100 * share}%` } }, el("span", {}, format(most * share))),
-  );
+  const lines = [1, 0.5, 0].map((height) => {
+    const half = format === brief && !Number.isInteger(most * height);
+    const style = { bottom: `${100 * height}%` };
+    return el("div", { class: "line", style }, !half && el("span", {}, format(most * height)));
+  });
   // The room before a label gives way where the label would not fit behind it, so that it never leaves the plot.
   const labels = marks.map(({ at, label: name }) =>
     el(

@@ -48,7 +48,7 @@ class GameView {
       this.lineage(),
       el(
         "div",
-        { class: "playing" },
+        { class: (game.puzzle.groups[0]?.members.length ?? 4) > 4 ? "playing large" : "playing" },
         el(
           "div",
           { class: "side" },
@@ -89,7 +89,7 @@ class GameView {
       const other = this.list.beside(this.game.n, step);
       return other ? el("a", { href: `#game/${other.n}` }, label) : el("span", { class: "off" }, label);
     };
-    return el("span", { class: "neighbours" }, link(-1, "Before"), link(1, "After"));
+    return el("span", { class: "neighbours" }, link(-1, "Previous"), link(1, "Next"));
   }
 
   // Where the game comes from, and what came of it.

@@ -180,9 +180,9 @@ class List {
     fill(
       this.pager,
       turn("First", this.page ? 0 : -1),
-      turn("Before", this.page - 1),
+      turn("Previous", this.page - 1),
       el("span", {}, `${count(this.page + 1)} of ${count(pages)}`),
-      turn("After", this.page + 1),
+      turn("Next", this.page + 1),
       turn("Last", this.page < pages - 1 ? pages - 1 : pages),
     );
   }
