@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from connections_env.dataset import public_name
 from connections_env.examples import GoodRow, count_row
 from connections_env.game import WON, is_mistake
 from connections_env.histograms import Steps, histogram
@@ -91,7 +92,7 @@ class Overview:
         self.doctored += row.turns_cut > 0
         self.usage += row.usage
         self.usage_unknown += not row.usage.output
-        self.models[row.model] += 1
+        self.models[public_name(row.model)] += 1
         self.rewards[round(row.reward, 2)] += 1
         if game.why_bad is not None:
             self.reasons[game.why_bad] += 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from heapq import heappush, heappushpop
 from typing import Any, NamedTuple
 
+from connections_env.dataset import public_name
 from connections_env.examples import GoodRow, count_row
 from connections_env.foreign import rollout_at
 from connections_env.game import WON
@@ -133,14 +134,14 @@ class Packed:
     def _listed(self, row: Rollout, pick: Pick, tokens: Tokens, block: int, place: int) -> list[Any]:
         facts, info = facts_of(row), row.info
         groups = [[one.group, one.members, one.linking_terms] for one in info.categories]
-        board = [info.puzzle_id, info.title, info.difficulty, info.all_words, groups, info.source]
+        board = [info.puzzle_id, info.title, info.difficulty, info.all_words, groups, public_name(info.source)]
         resumed = row.resumed_from
         return [
             row.rollout_id,
             self.puzzles.number(board),
             pick.spot.file,
             pick.spot.line,
-            self.models.number(row.model),
+            self.models.number(public_name(row.model)),
             info.ruleset,
             None if pick.why_bad is None else self.reasons.number(pick.why_bad),
             self.endings.number(row.complete_reason),

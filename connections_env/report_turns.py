@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from connections_env.dataset import public_name
 from connections_env.examples import GoodRow
 from connections_env.game import GameState
 from connections_env.parsing import Asked, Reply, reasoning_of
@@ -38,7 +39,7 @@ def game_of(row: Rollout, tokenizer: Tokenizer | None, counts: Counts | None) ->
         "timing": row.timing,
         "sampling": row.sampling,
         "metrics": row.metrics,
-        "reducer": row.reducer_model if isinstance(row, GoodRow) else None,
+        "reducer": public_name(row.reducer_model or "") if isinstance(row, GoodRow) else None,
         "counted": tokenizer.name if tokenizer and counts else None,
         "note": note,
     }
