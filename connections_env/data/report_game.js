@@ -117,7 +117,7 @@ class GameView {
         other.reason === null ? ", which is good." : ", which is bad.",
       ]);
     if (game.keeps && !this.went.has(game.rollout))
-      lines.push([`Cut, it would keep ${plural(game.keeps, "turn")} to go on from.`]);
+      lines.push([`If it is cut, ${plural(game.keeps, "turn")} ${game.keeps === 1 ? "is" : "are"} left to go on from.`]);
     return (
       lines.length > 0 &&
       el(

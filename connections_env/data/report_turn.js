@@ -87,7 +87,7 @@ function themesOf(view) {
 
 function outcomeOf(view, turn, nth) {
   if (turn.feedback)
-    return el("figure", { class: "feedback" }, el("figcaption", {}, "Told"), el("pre", {}, visible(turn.feedback)));
+    return el("figure", { class: "feedback" }, el("figcaption", {}, "What the player was told"), el("pre", {}, visible(turn.feedback)));
   const last = nth === view.text.turns.length;
   return last && el("p", { class: "ending" }, ENDINGS[view.game.ended] ?? said(words(view.game.ended)), ".");
 }
