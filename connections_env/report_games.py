@@ -118,10 +118,10 @@ class Packed:
         lines: list[str] = []
         size = number = 0
         for pick in picks:
-            row = whole_row(self.source, pick.spot)
+            row, retold = whole_row(self.source, pick.spot)
             counts = count_row(row, self.tokenizer) if self.tokenizer and isinstance(row, GoodRow) else None
             shown = counted_for_list(self.source, pick.spot, row, counts)
-            line = json.dumps(game_of(row, self.tokenizer, counts))
+            line = json.dumps(game_of(row, self.tokenizer, counts) | {"retold": retold})
             self.rows.append(self._listed(row, pick, shown, number, len(lines)))
             lines.append(line)
             size += len(line)

@@ -15,7 +15,7 @@ from connections_env.files import line_at, line_number, read_lines, shown, told_
 from connections_env.foreign import model_beside, rollout_at, rollout_of
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import Facts, facts_of, rejection
-from connections_env.records import BadRow, Rollout, first_problem, read_object
+from connections_env.records import BadRow, Rollout, first_problem, is_ours, read_object
 from connections_env.scan import id_key
 from connections_env.standings import Standings
 from connections_env.truncation import Truncate, kept_turns
@@ -179,15 +179,18 @@ def judge(source: Source, spot: Spot, row: Rollout) -> Judged | str:
     return Judged(spot, row, key, facts, why_bad, chosen, kept)
 
 
-def whole_row(source: Source, spot: Spot) -> Rollout:
-    """The row at a spot with all that is known of it: its model, and its reduced form where there is one."""
+def whole_row(source: Source, spot: Spot) -> tuple[Rollout, bool]:
+    """The row at a spot with all that is known of it: its model, and its reduced form where there is one.
+
+    And is it another tool's game, in which the player was told what came of its guesses in other words?
+    """
     path = source.paths[spot.file]
-    if source.examples and spot.file < len(source.files):
-        return good_row(line_at(path, spot.offset))
+    if source.examples and path in source.files:
+        return good_row(line_at(path, spot.offset)), False
     row = rollout_at(path, spot.offset)
     if place := source.reduced.get(row.rollout_id):
-        return good_row(line_at(*place))
-    return row
+        return good_row(line_at(*place)), False
+    return row, not is_ours(read_object(line_at(path, spot.offset))) if row.tokens_estimated else False
 
 
 def good_row(data: bytes) -> GoodRow:

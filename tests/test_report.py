@@ -118,6 +118,7 @@ def test_a_game_is_told_turn_by_turn_with_the_board_after_each(work):
     puzzle = board(1)
     results_file(work / "results" / "results_1.jsonl", [played(puzzle, "ROWN", rollout_id="a")])
     assert filtered(work) == 0
+    assert pages.game(work / "report.html", "a")["retold"] is False
     turns = pages.game(work / "report.html", "a")["turns"]
     assert [(turn["status"], turn["reason"], turn["mistakes"], turn["found"]) for turn in turns] == [
         ("correct", None, 0, [0]),
@@ -178,6 +179,7 @@ def test_games_of_other_tools_are_shown_as_well(work):
     assert filtered(work) == 0
     (listed,) = pages.listed(work / "report.html")
     assert (listed["puzzle"], listed["statuses"], listed["model"]) == ("77", "RRR", "theirs")
+    assert pages.game(work / "report.html", listed["rollout"])["retold"] is True
     assert pages.overview(work / "report.html")["models"] == {"theirs": 1}
 
 

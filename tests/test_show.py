@@ -777,6 +777,15 @@ def on_a_terminal(*argv: str, rows: int = 24, **env: str) -> tuple[str, int]:
     return seen.decode().replace("\r\n", "\n"), process.wait(timeout=60)
 
 
+def test_a_list_on_a_terminal_is_no_wider_than_it() -> None:
+    results_file(Path(f"{'long' * 15}.jsonl"), [won(board(1)), invalid_at(board(2), 1)])
+    seen, status = on_a_terminal(f"{'long' * 15}.jsonl", "--list", "--no-pager", NO_COLOR="1")
+    assert status == 0
+    lines = seen.splitlines()
+    assert [max(map(cells, lines)) <= 80, len(lines)] == [True, 2]
+    assert all("…" in line for line in lines)
+
+
 PAGER = "cat > paged.txt; echo paged"
 
 

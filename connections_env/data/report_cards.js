@@ -3,7 +3,7 @@
 function loopsCard(all) {
   const title = "Loops over time";
   if (!all.files.length)
-    return card(title, "Where the puzzles stood after each results file.", nothing("No results file yet."), null, true);
+    return card(title, "Where the puzzles stood after each results file.", nothing("No results file yet. Play some games: uv run python iterative_generate.py --loop 1"), null, true);
   const cols = all.files.map((file) => ({
     label: shortName(file.name),
     told: `${file.name}: ${STANDINGS.map(([kind, name]) => `${count(file[kind])} ${name.toLowerCase()}`).join(", ")}`,

@@ -161,7 +161,7 @@ class GameView {
         {},
         rows.filter(Boolean).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
       ),
-      lazily("What the player was told at the start", () =>
+      lazily(text.retold ? "What the player is told here at the start" : "What the player was told at the start", () =>
         text.prompt.map((message) =>
           el("figure", { class: "said" }, el("figcaption", {}, message.role), el("pre", {}, visible(message.content))),
         ),

@@ -91,8 +91,8 @@ function figures(all) {
   const shown = [
     ["Games won", percent(all.won, all.games), `${count(all.won)} of ${count(all.games)}`],
     ["Good games", percent(all.good, all.games), `${count(all.good)} of ${count(all.games)}`],
-    ["Doctored", count(all.doctored), "went on from a game that was cut"],
-    all.examples && ["Reduced", count(all.reduced), "reasoning made shorter"],
+    ["Doctored", count(all.doctored), `of ${plural(all.games, "game")}: went on from one that was cut`],
+    all.examples && ["Reduced", count(all.reduced), `of ${plural(all.games, "game")}: reasoning made shorter`],
     ...spentFigures(all),
   ];
   return shown

@@ -28,7 +28,7 @@ function turnOf(view, turn, nth) {
       el("h2", {}, `Turn ${nth}`),
       el("span", { class: `pill ${turn.status}` }, el("span", { "aria-hidden": "true" }, `${mark} `), verdictOf(turn)),
       before && el("span", { class: "pill" }, "of the earlier game"),
-      turn.unfit && el("span", { class: "pill unfit" }, `unfit: ${words(turn.unfit)}`),
+      turn.unfit && turn.unfit !== turn.reason && el("span", { class: "pill unfit" }, `unfit: ${words(turn.unfit)}`),
       el(
         "span",
         { class: "tokens" },
@@ -87,7 +87,16 @@ function themesOf(view) {
 
 function outcomeOf(view, turn, nth) {
   if (turn.feedback)
-    return el("figure", { class: "feedback" }, el("figcaption", {}, "What the player was told"), el("pre", {}, visible(turn.feedback)));
+    return el(
+      "figure",
+      { class: "feedback" },
+      el(
+        "figcaption",
+        {},
+        view.text.retold ? "What the player is told here; its own tool said it otherwise" : "What the player was told",
+      ),
+      el("pre", {}, visible(turn.feedback)),
+    );
   const last = nth === view.text.turns.length;
   return last && el("p", { class: "ending" }, ENDINGS[view.game.ended] ?? said(words(view.game.ended)), ".");
 }
