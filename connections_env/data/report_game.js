@@ -176,7 +176,8 @@ class GameView {
     const sum = count(turns.reduce((all, turn) => all + turn.tokens, 0));
     const guessed = turns.filter((turn) => turn.estimated).length;
     if (counted) return [`${sum}, as a trainer counts them (`, said(counted), ")"];
-    if (guessed) return `about ${sum}, ${guessed === turns.length ? "" : `${count(guessed)} of ${plural(turns.length, "reply", "replies")} `}estimated from their length`;
+    const which = guessed === turns.length ? "" : `${count(guessed)} of ${plural(turns.length, "reply", "replies")} `;
+    if (guessed) return `about ${sum}, ${which}estimated from their length`;
     return turns.length ? `${sum}, as the endpoint counted them` : "unknown";
   }
 

@@ -72,7 +72,7 @@ function tokensOf(game) {
   return el(
     "span",
     { class: "number", title: told.filter(Boolean).join("; ") || null },
-    el("b", {}, game.before === null ? `${about}${brief(game.tokens)}` : `${about}${brief(game.before)} → ${brief(game.tokens)}`),
+    el("b", {}, `${about}${game.before === null ? "" : `${brief(game.before)} → `}${brief(game.tokens)}`),
     el("small", {}, game.estimated ? "tokens, estimated" : "tokens"),
   );
 }

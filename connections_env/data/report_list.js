@@ -44,6 +44,7 @@ class List {
     const shows = SHOWS.map(([value, label, test]) => [value, label, this.games.filter(test).length]).filter(
       ([value, , number]) => number || value === "all",
     );
+    const reduced = this.games.some((game) => game.before !== null);
     this.show = "all";
     return el(
       "form",
@@ -102,7 +103,7 @@ class List {
         many("reason", "Reason", named("reason").sort()),
         many("model", "Model", named("model").sort()),
         many("file", "File", named("file")),
-        select("sort", "Sort", SORTS.filter(([value]) => value !== "before" || this.games.some((game) => game.before !== null))),
+        select("sort", "Sort", reduced ? SORTS : SORTS.filter(([value]) => value !== "before")),
       ),
     );
   }

@@ -32,7 +32,8 @@ function turnOf(view, turn, nth) {
       el(
         "span",
         { class: "tokens" },
-        `${turn.estimated ? "about " : ""}${plural(turn.tokens, "token")}${turn.estimated ? " (estimated)" : ""}${turn.finish && turn.finish !== "stop" ? `, ended by ${turn.finish}` : ""}`,
+        turn.estimated ? `about ${plural(turn.tokens, "token")} (estimated)` : plural(turn.tokens, "token"),
+        turn.finish && turn.finish !== "stop" && `, ended by ${turn.finish}`,
       ),
     ),
     turn.status === "themes" ? themesOf(view) : guessOf(view, turn),
