@@ -150,7 +150,8 @@ def games_of(args: argparse.Namespace, standings: Standings, puzzles: list[Puzzl
     stream = args.export and args.export.parent / f"{Path(filter_gameplay.GOOD).stem}_reduced.jsonl"
     reduced = reduced_in(stream) if report_page.wanted(args) and stream and stream.is_file() else {}
     files = results_files(results_folder(args))
-    return of_results(standings, files, puzzles, others=args.all_puzzles, reduced=reduced)
+    ledgers = [args.export.parent] if args.export else []
+    return of_results(standings, files, puzzles, others=args.all_puzzles, reduced=reduced, ledgers=ledgers)
 
 
 async def loop(args: argparse.Namespace, report: Reporter) -> tuple[int, Source]:
@@ -307,7 +308,8 @@ def _drive(args: argparse.Namespace) -> int:
     report = Reporter(args.verbose)
     status, games = (0, dry_run(args, report)) if args.dry_run else asyncio.run(loop(args, report))
     if report_page.wanted(args):
-        report_page.make(args, games, limits_of(args))
+        tokenizer = load_tokenizer(args.tokenizer) if games.reduced else None
+        report_page.make(args, games, limits_of(args), tokenizer)
     return status
 
 

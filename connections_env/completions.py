@@ -50,12 +50,11 @@ def read_completion(completion: Any, messages: list[Message]) -> Answer:
     message = choice["message"]
     content = text_of(message.get("content"))
     reasoning = text_of(message.get("reasoning_content") or message.get("reasoning"))
-    usage = read_usage(completion)
-    if usage is None:
-        usage = estimated_usage(messages, reasoning + content)
+    told = read_usage(completion)
+    usage = told or estimated_usage(messages, reasoning + content)
     finish = text_of(choice.get("finish_reason")) or None
     simulated = completion.get("system_fingerprint") == FINGERPRINT
-    return Answer(Reply(content, reasoning, finish, usage.output), usage, simulated)
+    return Answer(Reply(content, reasoning, finish, told.output if told else None), usage, simulated)
 
 
 def estimated_usage(messages: list[Message], said: str) -> Usage:

@@ -4,7 +4,7 @@ Read are results files, ours and those of other tools, the files between the ste
 rejects. What names no board is a conversation all the same.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,8 @@ from connections_env.examples import ID_PREFIX, GoodRow, JobRow, RejectedRow, lo
 from connections_env.files import line_at, read_lines
 from connections_env.foreign import adopt, model_beside, named, origin_of
 from connections_env.items import read_items, text_of
-from connections_env.parsing import Reply
 from connections_env.play import estimated_tokens
-from connections_env.prompts import rules
-from connections_env.puzzles import UnplayableBoard
+from connections_env.puzzles import Puzzle, UnplayableBoard
 from connections_env.quality import facts_of, rejection
 from connections_env.records import (
     CUT_BY,
@@ -32,10 +30,10 @@ from connections_env.records import (
     is_ours,
     read_object,
 )
-from connections_env.rulesets import RULESETS
+from connections_env.transcripts import messages_of, puzzle_told, ruleset_of
 
+TRAINER = "as a trainer counts them"
 _KINDS: dict[str, type[Rollout]] = {"good": GoodRow, "bad": RejectedRow, "job": JobRow}
-_ROLES = {"human": "user", "gpt": "assistant"}  # of sharegpt
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +50,8 @@ class Entry:
     """What the line says beside its game."""
     rejected: bool = False
     """A line of a file of rejects."""
+    turn: int | None = None
+    """Of a row that is one turn of a game, with what came before it: which turn."""
 
     @property
     def why_bad(self) -> str | None:
@@ -61,10 +61,17 @@ class Entry:
         if isinstance(self.rollout, RejectedRow | JobRow):
             return self.rollout.rejection
         facts = facts_of(self.rollout)
+        if self.turn is not None:
+            # The replies before it are without reasoning on purpose, and the game goes on.
+            ended = facts.statuses[-1:] == ("correct",) or self.rollout.themes is not None
+            return facts.unfit[-1].replace("_", " ") if facts.unfit[-1] else None if ended else "no right guess"
         return rejection(facts) if facts.statuses else "no reply"
 
     @property
     def verdict(self) -> str:
+        """In a few words."""
+        if self.turn is not None:
+            return f"{'good' if self.why_bad is None else f'bad: {self.why_bad}'}, turn {self.turn}"
         if self.why_bad is None or self.rejected or self.rollout is None:
             return self.why_bad or "good"
         return f"{'job' if isinstance(self.rollout, JobRow) else 'bad'}: {self.why_bad}"
@@ -90,6 +97,8 @@ def read_entry(data: bytes, place: str, path: Path) -> Entry:
             return _not_reduced(row, place)
         if "doctoring_type" in row:
             return _example(row, place)
+        if puzzle := puzzle_told(messages := messages_of(row)) if row.keys() == {"messages"} else None:
+            return _retold(messages, puzzle, place)
         return _ours(row, place) if is_ours(row) else _foreign(row, place, path)
     except FutureRow as error:
         raise BadRow(str(error)) from None
@@ -135,14 +144,8 @@ def _example(row: Mapping[str, Any], place: str) -> Entry:
         raise BadRow(f"its board cannot be played; {error}") from None
     shown = read_items("".join(opening[1:]).rpartition("Items: ")[2], puzzle).words
     info["all_words"] = shown if {*shown} == {*puzzle.items} else puzzle.items
-    ruleset = next((rule.name for rule in RULESETS.values() if [rules(rule)] == opening[:1]), None)
-    told = {
-        "prompt": messages[:2],
-        "completion": messages[2:],
-        "info": info | {"ruleset": ruleset},
-        "guess_history": [],
-    }
-    rollout = adopt(told | {name: row.get(name) for name in ("complete_reason", "model")})
+    turn = row["turn"] if isinstance(row.get("turn"), int) else None
+    rollout = _replayed(messages, info, {name: row.get(name) for name in ("complete_reason", "model")})
     resumed = row.get("resumed_turns")
     known: dict[str, Any] = {
         "rollout_id": word(row.get("rollout_id")),
@@ -154,13 +157,33 @@ def _example(row: Mapping[str, Any], place: str) -> Entry:
     }
     if isinstance(models := row.get("reply_models"), list) and len(models) >= (replies := len(rollout.reply_models)):
         known["reply_models"] = [*map(word, models[:replies])]  # a row a turn has those up to it
-    notes = [f"an example of the dataset, {_figure(row, 'num_tokens')} tokens as rendered"]
+    what = "an example of the dataset" if turn is None else "an example of one turn"
+    notes = [f"{what}, {_figure(row, 'num_tokens')} tokens {TRAINER}, its prompt included"]
     if row.get("reduced") is True:
         before = f" from {_figure(row, 'tokens_before')} tokens" if "tokens_before" in row else ""
         notes.append(f"reduced by {word(row.get('reducer_model'))}{before}")
-    if (reward := number(row.get("reward"))) is None or abs(rollout.reward - reward) > 1e-6:
+    reward = number(row.get("reward"))
+    if turn is not None:
+        notes.append(f"the reward of the whole game is {reward}; replies before this one are without their reasoning")
+    elif reward is None or abs(rollout.reward - reward) > 1e-6:
         notes.append(f"its reward is {rollout.reward:g}, recorded as {reward}")
-    return Entry(place, puzzle_id, known["rollout_id"], messages, rollout.model_copy(update=known), notes)
+    rollout = rollout.model_copy(update=known)
+    return Entry(place, puzzle_id, known["rollout_id"], messages, rollout, notes, turn=turn)
+
+
+def _retold(messages: list[dict[str, str]], puzzle: Puzzle, place: str) -> Entry:
+    """A row of nothing but messages, in which a game of ours tells its own board."""
+    groups = [{"group": group.theme, "members": group.members} for group in puzzle.groups]
+    rollout = _replayed(messages, {"all_words": puzzle.items, "categories": groups, "puzzle_id": puzzle.puzzle_id}, {})
+    notes = ["messages alone; the board is read from them, so no theme is known that they do not tell"]
+    return Entry(place, puzzle.puzzle_id, "", messages, rollout, notes)
+
+
+def _replayed(messages: list[dict[str, str]], info: Mapping[str, Any], fields: Mapping[str, Any]) -> Rollout:
+    """The game of a conversation of ours on its board. Raises `BadRow`."""
+    ruleset = ruleset_of(messages)
+    told = {"prompt": messages[:2], "completion": messages[2:], "guess_history": []}
+    return adopt(told | dict(fields) | {"info": dict(info) | {"ruleset": ruleset.name if ruleset else None}})
 
 
 def _cuts(row: Mapping[str, Any]) -> list[Cut]:
@@ -210,27 +233,6 @@ def _not_reduced(row: Mapping[str, Any], place: str) -> Entry:
     return Entry(place, puzzle_id, rollout_id, messages_of(row), notes=notes, rejected=True)
 
 
-def messages_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The messages of a row of any layout, in order."""
-    return [
-        message
-        for name in ("prompt", "messages", "conversations", "completion")
-        for message in _said(row.get(name), name)
-    ]
-
-
-def _said(messages: Any, name: str) -> Iterator[dict[str, str]]:
-    if isinstance(messages, str) and messages.strip():
-        messages = [{"role": "assistant" if name == "completion" else "user", "content": messages}]
-    for message in messages if isinstance(messages, list) else []:
-        if not isinstance(message, dict):
-            continue
-        role, content = word(message.get("role") or message.get("from")), message.get("content") or message.get("value")
-        reasoning = text_of(message.get("reasoning_content") or message.get("reasoning"))
-        said = {"role": _ROLES.get(role, role or "user"), "content": text_of(content)}
-        yield said | ({"reasoning_content": reasoning} if reasoning else {})
-
-
 def original(entry: Entry) -> Entry | None:
     """A reduced game as it was before; None where the line does not say."""
     row = entry.rollout
@@ -241,14 +243,11 @@ def original(entry: Entry) -> Entry | None:
     before = row.model_copy(update={"completion": row.original_completion, "reduced": False})
     # What is recorded of the replies are the tokens they have now.
     tokens = [estimated_tokens(reply.content) for reply in before.replies]
-    notes = [*entry.notes, "as it was before it was reduced; the tokens of replies are estimates"]
-    shown = _entry(before.model_copy(update={"reply_tokens": tokens}), entry.place, notes)
+    notes = [*entry.notes, "as it was before it was reduced"]
+    counts = {"reply_tokens": tokens, "reply_estimated": [True] * len(tokens)}
+    shown = _entry(before.model_copy(update=counts), entry.place, notes)
     return replace(shown, rejected=entry.rejected)
 
 
 def _figure(row: Mapping[str, Any], name: str) -> str:
     return f"{number(row.get(name)) or 0:,.0f}"
-
-
-def reply_of(message: Mapping[str, str]) -> Reply:
-    return Reply(message["content"], message.get("reasoning_content", ""))

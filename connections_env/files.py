@@ -5,7 +5,7 @@ Nothing here ever overwrites a file: results files are claimed with O_EXCL and o
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,26 @@ def shown(path: Path) -> str:
     """A path as messages name it: relative to the current folder where it lies below it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def told_apart(paths: Sequence[Path]) -> list[str]:
+    """A name for each of some files: its own, with as many folders as tell files of that name apart.
+
+    Never more than lies below the folder that those share, so that no name says where on a machine it is.
+    """
+    named: dict[str, list[Path]] = {}
+    for path in dict.fromkeys(path.absolute() for path in paths):
+        named.setdefault(path.name, []).append(path)
+    names: dict[Path, str] = {}
+    for alike in named.values():
+        shared = os.path.commonpath([path.parent for path in alike])
+        below = [path.relative_to(shared).parts for path in alike]
+        for length in range(1, max(map(len, below)) + 1):
+            ends = ["/".join(parts[-length:]) for parts in below]
+            if len({*ends}) == len(ends):
+                break
+        names |= dict(zip(alike, ends, strict=True))
+    return [names[path.absolute()] for path in paths]
 
 
 def results_number(path: Path) -> int | None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from connections_env.entries import Entry
+from connections_env.entries import TRAINER, Entry
 from connections_env.examples import GoodRow, JobRow
 from connections_env.game import WON
 from connections_env.lineage import played_by
-from connections_env.paint import Look, Paint, padded, wrapped
+from connections_env.paint import Look, Paint, cells, cut, padded, wrapped
 from connections_env.play import Disagrees, replay_rollout
 from connections_env.quality import facts_of
 from connections_env.records import SIMULATED, Rollout
@@ -16,15 +16,46 @@ from connections_env.truncation import kept_turns
 _LABEL = 9  # columns of the names of figures
 
 
-def list_line(nth: int, entry: Entry, place_width: int, paint: Paint) -> str:
-    """A game on one line: its number, place, puzzle, verdict, turns and reward."""
+# Columns of a list: how wide each is, and how narrow it may become. The last two go where there is no room for them.
+_PUZZLE, _VERDICT, _TURNS, _REWARD = (20, 18), (22, 18), 8, 11
+_NUMBER, _LEAST_PLACE, _GAP = 5, 10, "  "
+
+
+def list_line(nth: int, entry: Entry, place_width: int, paint: Paint, width: int | None = None) -> str:
+    """A game on one line: its number, place, puzzle, verdict, turns and reward; in so many columns, if given."""
     rollout = entry.rollout
     turns = f"{entry.turns} {'turn' if entry.turns == 1 else 'turns'}"
-    reward = f"reward {rollout.reward:.4g}" if rollout else ""
-    verdict = padded(visible(entry.verdict), 22)
+    reward = f"reward {rollout.reward:.4g}" if rollout and entry.turn is None else ""
+    place, puzzle, verdict, more = _list_columns(place_width, width)
+    texts = [
+        f"{nth:>{_NUMBER}}",
+        _column(visible(entry.place), place, end=True, cut_off=width is not None),
+        _column(visible(entry.puzzle_id), puzzle, cut_off=width is not None),
+        _column(visible(entry.verdict), verdict, cut_off=width is not None),
+        *(padded(turns, _TURNS), reward)[:more],
+    ]
+    while width is not None and len(texts) > 1 and cells(_GAP.join(texts).rstrip()) > width:
+        texts.pop()
     style = "good" if entry.why_bad is None else "bad"
-    columns = [f"{nth:>5}", padded(visible(entry.place), place_width), padded(visible(entry.puzzle_id), 20)]
-    return "  ".join([*columns, paint(style, verdict), padded(turns, 8), reward]).rstrip()
+    return _GAP.join(paint(style, text) if at == 3 else text for at, text in enumerate(texts)).rstrip()
+
+
+def _list_columns(place: int, width: int | None) -> tuple[int, int, int, int]:
+    """Columns of place, puzzle and verdict, and how many of the others there is room for."""
+    widths, least = [place, _PUZZLE[0], _VERDICT[0]], [min(place, _LEAST_PLACE), _PUZZLE[1], _VERDICT[1]]
+    if width is None:
+        return (*widths, 2)  # type: ignore[return-value]
+    for more, others in ((2, (_TURNS, _REWARD)), (1, (_TURNS,)), (0, ())):
+        spare = width - _NUMBER - sum(others) - len(_GAP) * (3 + more)
+        if spare >= sum(least) or not more:
+            break
+    for at in range(3):
+        widths[at] = max(least[at], widths[at] - max(sum(widths) - spare, 0))
+    return (*widths, more)  # type: ignore[return-value]
+
+
+def _column(text: str, width: int, *, end: bool = False, cut_off: bool) -> str:
+    return padded(cut(text, width, end=end) if cut_off else text, width)
 
 
 def head_lines(entry: Entry, look: Look) -> Iterator[str]:
@@ -37,10 +68,10 @@ def head_lines(entry: Entry, look: Look) -> Iterator[str]:
     yield from more
     yield from _figure("verdict", [visible(_verdict(entry))], look, "good" if entry.why_bad is None else "bad")
     if rollout:
-        yield from _figure("outcome", _outcome(rollout), look)
+        yield from _figure("outcome", _outcome(rollout) if entry.turn is None else _so_far(rollout), look)
         yield from _figure("tokens", _tokens(rollout), look)
     yield from _figure("from", _origin(entry), look, "faint")
-    for note in [*entry.notes, *_disagreement(rollout)]:
+    for note in [*entry.notes, *_disagreement(rollout if entry.turn is None else None)]:
         yield from _figure("note", [visible(note)], look, "close")
 
 
@@ -57,7 +88,10 @@ def _figure(name: str, fields: Sequence[str], look: Look, style: str = "") -> It
 
 def _verdict(entry: Entry) -> str:
     rollout = entry.rollout
-    if rollout is None or entry.why_bad is None or not rollout.reply_unfit or entry.rejected:
+    if rollout is not None and entry.turn is not None and entry.why_bad is None:
+        ends = "the themes named" if rollout.themes else "a right guess"
+        return f"good: turn {entry.turn} of a game, ends with {ends}"
+    if rollout is None or entry.why_bad is None or entry.turn is not None or not rollout.reply_unfit or entry.rejected:
         return entry.verdict
     if isinstance(rollout, JobRow):
         return f"{entry.verdict}; cut {rollout.truncate.replace('-', ' ')}"
@@ -88,11 +122,22 @@ def _outcome(rollout: Rollout) -> list[str]:
     ]
 
 
+def _so_far(rollout: Rollout) -> list[str]:
+    """Where a game stands at the end of a row that is one turn of it."""
+    statuses = [guess.status for guess in rollout.guess_history]
+    found = sum(status in ("correct", "auto") for status in statuses)
+    wrong = sum(status in ("one_away", "incorrect") for status in statuses)
+    return [f"{found} of {len(rollout.info.categories)} groups found", f"{wrong} wrong" if wrong else ""]
+
+
 def _tokens(rollout: Rollout) -> list[str]:
     """Of the replies, and what the game was charged for."""
     used, replies = rollout.usage, rollout.reply_tokens
     seconds = rollout.timing.get("seconds")
-    fields = [f"{sum(replies):,} in {counted(len(replies), 'reply', 'replies')}"]
+    guessed = rollout.tokens_estimated
+    fields = [f"{'about ' if guessed else ''}{sum(replies):,} in {counted(len(replies), 'reply', 'replies')}"]
+    if guessed:
+        fields.append("estimated" if guessed == len(replies) else f"{guessed:,} of them estimated")
     if used.requests or used.output:
         fields += [
             f"paid {used.input:,} in ({used.cached:,} cached)",
@@ -102,8 +147,9 @@ def _tokens(rollout: Rollout) -> list[str]:
     if isinstance(seconds, int | float):
         fields.append(f"{seconds:,.1f} s")
     if isinstance(rollout, GoodRow) and rollout.reduced:
-        before = f"from {rollout.tokens_before:,} as rendered " if rollout.tokens_before else ""
-        fields.append(f"reduced {before}by {visible(', '.join(rollout.reducer_models))} (--before shows the original)")
+        fields.append(f"reduced by {visible(', '.join(rollout.reducer_models))} (--before shows the original)")
+        if rollout.tokens_before:
+            fields.append(f"the game had {rollout.tokens_before:,} before, {TRAINER}")
     return fields
 
 

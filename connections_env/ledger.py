@@ -8,7 +8,8 @@ Each run writes a file of its own and reads those of all runs; none is ever dele
 import contextlib
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from connections_env.durable import ResultsFile, rescue
 from connections_env.files import claim_file, read_lines
+from connections_env.records import Usage
 
 
 class Rewriting(BaseModel):
@@ -31,6 +33,37 @@ class Rewriting(BaseModel):
     """Why."""
     model: str
     simulated: bool
+    usage: Usage | None = None
+    """What the answer took; None in lines of older versions."""
+
+
+@dataclass(frozen=True)
+class Paid:
+    """What answers took together."""
+
+    answers: int = 0
+    unknown: int = 0
+    """Of them, those that do not say."""
+    usage: Usage = field(default_factory=Usage)
+
+    def __add__(self, other: "Paid") -> "Paid":
+        return Paid(self.answers + other.answers, self.unknown + other.unknown, self.usage + other.usage)
+
+
+def rewritings_in(folder: Path) -> Iterator[Rewriting]:
+    """All answers in a folder, in the order in which they came. Raises OSError."""
+    for path in sorted(folder.glob(".reductions_*.jsonl")):
+        for line in read_lines(path):
+            with contextlib.suppress(ValidationError):  # a torn line of a run that was killed
+                yield Rewriting.model_validate_json(line.data)
+
+
+def paid_for(folder: Path) -> Paid:
+    """What all reductions in a folder took, the refused answers too. Raises OSError."""
+    paid = Paid()
+    for one in rewritings_in(folder):
+        paid += Paid(1, usage=one.usage) if one.usage else Paid(1, unknown=1)
+    return paid
 
 
 def text_key(content: str) -> str:
@@ -47,10 +80,8 @@ class Ledger:
         self._sink: ResultsFile | None = None
         self.complete = True
         """Is every answer saved?"""
-        for path in sorted(folder.glob(".reductions_*.jsonl")):
-            for line in read_lines(path):
-                with contextlib.suppress(ValidationError):  # a torn line of a run that was killed
-                    self._take(Rewriting.model_validate_json(line.data))
+        for one in rewritings_in(folder):
+            self._take(one)
         self.earlier = {before: len(refused) for before, refused in self._refused.items()}
         """Reply -> answers that earlier runs refused."""
 

@@ -1,6 +1,6 @@
 """Who wrote the replies of a game that went on from others, and where those were cut."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 
 from connections_env.records import Cut, Rollout
@@ -11,10 +11,12 @@ def stretches(reply_models: Iterable[str]) -> list[str]:
     return [model for model, _ in groupby(reply_models)]
 
 
-def played_by(rollout: Rollout) -> str:
-    """The same in words; empty where nobody wrote it down."""
+def played_by(rollout: Rollout, name: Callable[[str], str] = str) -> str:
+    """The same in words, each model by the `name` it is given; empty where nobody wrote it down."""
     models = stretches(rollout.reply_models)
-    return ", then ".join(model or "an unknown model" for model in models) if any(models) else rollout.model
+    if not any(models):
+        return name(rollout.model)
+    return ", then ".join(name(model) if model else "an unknown model" for model in models)
 
 
 def cuts_after(rollout: Rollout, turns: int) -> list[Cut]:

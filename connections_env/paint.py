@@ -77,6 +77,22 @@ def centred(text: str, width: int) -> str:
     return padded(" " * left + text, width)
 
 
+def cut(text: str, width: int, *, end: bool = False) -> str:
+    """A line in no more columns than these, an ellipsis for what is cut off its end, or to keep its `end` its start."""
+    if cells(text) <= width:
+        return text
+    import wcwidth
+
+    graphemes = list(wcwidth.iter_graphemes(text))
+    kept, used = list[str](), 1
+    for grapheme in reversed(graphemes) if end else graphemes:
+        used += cells(grapheme)
+        if used > width:
+            break
+        kept.append(grapheme)
+    return "…" + "".join(reversed(kept)) if end else "".join(kept) + "…"
+
+
 def wrapped(line: str, width: int, indent: str = "") -> list[str]:
     """A line broken at spaces, each part behind the indent; its own indent is kept, words too long are cut.
 

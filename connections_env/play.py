@@ -223,6 +223,7 @@ def make_rollout(
     if replies and messages[-1]["role"] == "user":
         del messages[-1]
     reasoning = iter(reply.reasoning or None for reply in replies)
+    estimated = [reply.tokens is None for reply in replies]
     rows = [
         MessageRow.model_validate(
             message | ({"reasoning_content": next(reasoning)} if message["role"] == "assistant" else {})
@@ -237,6 +238,7 @@ def make_rollout(
         info=info_of(job.puzzle, job.ruleset),
         complete_reason=complete_reason,
         reply_tokens=[tokens_of(reply) for reply in replies],
+        reply_estimated=estimated if any(estimated) else [],
         reply_finish=[reply.finish_reason for reply in replies],
         reply_unfit=unfit_replies(states, replies) if unfit is None else list(unfit),
         reply_models=models,

@@ -7,6 +7,7 @@ be inspected and ranked without one.
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
@@ -140,6 +141,8 @@ class Rollout(_Row):
     reply_unfit: list[str | None]
     reply_models: list[str]
     """Who wrote each reply; empty where nobody wrote that down."""
+    reply_estimated: list[bool] = Field(default_factory=list, exclude_if=lambda estimated: not any(estimated))
+    """Are a reply's tokens estimated from its length, since nobody counted them? Left out where all were counted."""
     model: str = ""
     """Who wrote the last reply."""
     sampling: dict[str, JsonValue] = Field(default_factory=dict)
@@ -158,6 +161,8 @@ class Rollout(_Row):
         lists = (self.reply_tokens, self.reply_finish, self.reply_unfit, self.reply_models)
         if any(len(entries) != replies for entries in lists):
             raise ValueError("as many entries are needed in each reply_ list as the completion has replies")
+        if len(self.reply_estimated) not in (0, replies):
+            raise ValueError("as many entries are needed in reply_estimated as the completion has replies")
         if self.info.ruleset not in RULESETS:
             raise ValueError(f"unknown ruleset {self.info.ruleset!r}")
         return self
@@ -165,11 +170,13 @@ class Rollout(_Row):
     @property
     def replies(self) -> list[Reply]:
         said = [message for message in self.completion if message.role == "assistant"]
+        counted = [
+            None if estimated else tokens
+            for tokens, estimated in zip_longest(self.reply_tokens, self.reply_estimated, fillvalue=False)
+        ]
         return [
             Reply(message.content, message.reasoning_content or "", finish, tokens, model)
-            for message, finish, tokens, model in zip(
-                said, self.reply_finish, self.reply_tokens, self.reply_models, strict=True
-            )
+            for message, finish, tokens, model in zip(said, self.reply_finish, counted, self.reply_models, strict=True)
         ]
 
     @property
@@ -190,6 +197,11 @@ class Rollout(_Row):
             return puzzle_from_row(self.info.model_dump(), self.info.source, as_shown=True)
         except UnplayableBoard:
             return None
+
+    @property
+    def tokens_estimated(self) -> int:
+        """Replies whose tokens nobody counted."""
+        return sum(self.reply_estimated)
 
     @property
     def ruleset(self) -> Ruleset:

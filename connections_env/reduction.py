@@ -161,10 +161,13 @@ class Reducer:
         reply_tokens = [
             now if was != now else tokens for (was, now), tokens in zip(changed, row.reply_tokens, strict=True)
         ]
+        same = [was == now for was, now in changed]
+        estimated = [one and kept for one, kept in zip(row.reply_estimated, same, strict=False)]
         return game.row.model_copy(
             update={
                 "completion": game.completion,
                 "reply_tokens": reply_tokens,
+                "reply_estimated": estimated if any(estimated) else [],
                 "reduced": True,
                 "reducer_models": [*dict.fromkeys([*row.reducer_models, *sorted(game.models)])],
                 "tokens_before": row.tokens_before or before.completion,
@@ -196,6 +199,7 @@ class Reducer:
                 refused=why,
                 model=SIMULATED if answer.simulated else self.model,
                 simulated=answer.simulated,
+                usage=answer.usage,
             )
             plan.ledger.add(rewriting)
             if why is None:

@@ -1,13 +1,14 @@
 """The figures of a report: counted over all games as they are read, none of them kept."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any, Literal, get_args
 
+from connections_env.dataset import public_name
 from connections_env.examples import GoodRow, count_row
 from connections_env.game import WON, mistakes_in
+from connections_env.histograms import Steps, histogram
+from connections_env.ledger import Paid, paid_for
 from connections_env.prices import Prices
 from connections_env.quality import Facts
 from connections_env.records import Usage
@@ -16,9 +17,7 @@ from connections_env.tokens import Limits, Tokenizer
 
 Standing = Literal["good", "salvageable", "unsalvageable"]
 STANDINGS: tuple[Standing, ...] = get_args(Standing)
-REPLY_STEP, GAME_STEP = 32, 64  # tokens counted as one figure, so that memory does not grow with the games
-MOST_BARS = 32
-TAIL = 0.99  # of the games are left of the last bar of a histogram, which takes in all the rest
+REPLY_STEP, GAME_STEP = 32, 64  # tokens that are counted as one figure
 
 
 @dataclass(slots=True)
@@ -64,10 +63,15 @@ class Overview:
     rewards: Counter[float] = field(default_factory=Counter)
     mistakes_won: Counter[int] = field(default_factory=Counter)
     mistakes_lost: Counter[int] = field(default_factory=Counter)
-    reply_tokens: Counter[int] = field(default_factory=Counter)
-    game_tokens: Counter[int] = field(default_factory=Counter)
-    replies_over: int = 0
-    games_over: int = 0
+    reply_tokens: Steps = field(default_factory=lambda: Steps(REPLY_STEP))
+    game_tokens: Steps = field(default_factory=lambda: Steps(GAME_STEP))
+    replies_estimated: int = 0
+    games_estimated: int = 0
+    """Games with a reply whose tokens nobody counted."""
+    usage_estimated: int = 0
+    """Games whose endpoint did not say what they took."""
+    usage_unknown: int = 0
+    """Games of other tools that do not say either."""
     game_limits: Counter[int] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
     models: Counter[str] = field(default_factory=Counter)
@@ -87,7 +91,8 @@ class Overview:
         self.simulated += row.simulated
         self.doctored += row.doctored
         self.usage += row.usage
-        self.models.update({*row.reply_models} or {row.model})
+        self.usage_unknown += not row.usage.output
+        self.models.update({public_name(model) for model in row.reply_models or [row.model]})
         self.rewards[round(row.reward, 2)] += 1
         if game.why_bad is not None:
             self.reasons[game.why_bad] += 1
@@ -103,7 +108,7 @@ class Overview:
         """A count for every file up to this one, those without a game included."""
         while len(self.files) <= number:
             self._close_file()
-            self.files.append(FileCount(self.source.paths[len(self.files)].name))
+            self.files.append(FileCount(self.source.shown_paths[len(self.files)]))
 
     def _close_file(self) -> None:
         if self.files:
@@ -131,29 +136,33 @@ class Overview:
 
     def _take_tokens(self, game: Judged) -> None:
         row = game.row
-        replies, total = row.reply_tokens, sum(row.reply_tokens)
+        replies, total, estimated = row.reply_tokens, sum(row.reply_tokens), row.reply_estimated
         if isinstance(row, GoodRow):
             self.reduced += row.reduced
             if self.tokenizer is not None:
                 counts = count_row(row, self.tokenizer)
-                replies, total = list(counts.replies), counts.completion
+                replies, total, estimated = list(counts.replies), counts.completion, []
         limit = self.limits.game_limit(len(row.info.all_words))
         self.game_limits[limit] += 1
-        self.games_over += total > limit
-        self.game_tokens[total // GAME_STEP * GAME_STEP] += 1
+        self.game_tokens.take(total, limit)
+        self.games_estimated += any(estimated)
         # Those that a game resumed were counted with the game that it goes on from.
         earlier = row.resumed_from.turns if row.resumed_from and not self.source.examples else 0
         for tokens in replies[earlier:]:
-            self.replies_over += tokens > self.limits.reply
-            self.reply_tokens[tokens // REPLY_STEP * REPLY_STEP] += 1
+            self.reply_tokens.take(tokens, self.limits.reply)
+        self.replies_estimated += sum(estimated[earlier:])
+        # What other tools recorded is not estimated; only our own games have a timing.
+        self.usage_estimated += any(row.reply_estimated[earlier:]) and bool(row.timing)
 
     def finish(self) -> None:
         self._open_files(len(self.source.files) - 1)
         self._close_file()
 
     def figures(self) -> dict[str, Any]:
-        """All of it as JSON."""
-        seen = len(self.standing)
+        """All of it as JSON. Raises OSError."""
+        seen, reduction = len(self.standing), Paid()
+        for folder in self.source.ledgers:
+            reduction += paid_for(folder)
         puzzles = seen if self.source.puzzles is None else self.source.puzzles
         return {
             "puzzles": puzzles,
@@ -166,7 +175,16 @@ class Overview:
             "leftOut": dict(self.left_out),
             "models": dict(self.models.most_common()),
             "usage": self.usage.model_dump(),
+            "usageEstimated": self.usage_estimated,
+            "usageUnknown": self.usage_unknown,
             "cost": self.prices.cost(self.usage) if self.prices else None,
+            "reduction": {
+                "known": bool(self.source.ledgers),
+                "answers": reduction.answers,
+                "unknown": reduction.unknown,
+                "usage": reduction.usage.model_dump(),
+                "cost": self.prices.cost(reduction.usage) if self.prices else None,
+            },
             "files": [self._file(file, puzzles) for file in self.files],
             "levels": self._levels(),
             "reasons": dict(self.reasons.most_common()),
@@ -175,13 +193,15 @@ class Overview:
                 {"mistakes": n, "won": self.mistakes_won[n], "other": self.mistakes_lost[n]}
                 for n in range(max([*self.mistakes_won, *self.mistakes_lost], default=-1) + 1)
             ],
-            "counted": None if self.tokenizer is None else self.tokenizer.name,
-            "replyTokens": histogram(self.reply_tokens, REPLY_STEP),
-            "gameTokens": histogram(self.game_tokens, GAME_STEP),
+            "counted": self.tokenizer.name if self.tokenizer and self.source.examples else None,
+            "replyTokens": histogram(self.reply_tokens, [self.limits.reply]),
+            "gameTokens": histogram(self.game_tokens, self.game_limits),
             "replyLimit": self.limits.reply,
             "gameLimits": sorted(self.game_limits.items()),
-            "repliesOver": self.replies_over,
-            "gamesOver": self.games_over,
+            "repliesOver": self.reply_tokens.over.total(),
+            "gamesOver": self.game_tokens.over.total(),
+            "repliesEstimated": self.replies_estimated,
+            "gamesEstimated": self.games_estimated,
         }
 
     def _file(self, file: FileCount, puzzles: int) -> dict[str, Any]:
@@ -216,32 +236,3 @@ class Overview:
 def mistakes_of(facts: Facts) -> int:
     """Mistakes in a game, by the rules it was played by."""
     return mistakes_in(facts.statuses, facts.ruleset, facts.groups)
-
-
-def histogram(counts: Mapping[int, int], step: int) -> list[list[int | None]]:
-    """Bars [from, to, count] of one width over figures counted in steps; the last is open (to: None) where one is far.
-
-    At most `MOST_BARS` of them and one more.
-    """
-    if not counts:
-        return []
-    most = _below(sorted(counts.items()), TAIL * sum(counts.values())) + step
-    width = next(width for width in _widths(step) if width * MOST_BARS >= most)
-    last = -(-most // width)
-    bars = [0] * (last + 1)
-    for start, count in counts.items():
-        bars[min(start // width, last)] += count
-    closed: list[list[int | None]] = [[n * width, (n + 1) * width, count] for n, count in enumerate(bars[:last])]
-    return [*closed, [last * width, None, bars[last]]] if bars[last] else closed
-
-
-def _below(ordered: Sequence[tuple[int, int]], share: float) -> int:
-    """The figure up to which this many are."""
-    sums = accumulate(count for _, count in ordered)
-    return next(figure for (figure, _), seen in zip(ordered, sums, strict=True) if seen >= share)
-
-
-def _widths(step: int) -> Iterable[int]:
-    while True:
-        yield step
-        step *= 2

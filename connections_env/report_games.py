@@ -10,16 +10,17 @@ from dataclasses import dataclass, field
 from heapq import heappush, heappushpop
 from typing import Any, NamedTuple
 
+from connections_env.dataset import public_name
 from connections_env.examples import GoodRow, count_row
-from connections_env.game import WON, GameState
+from connections_env.foreign import rollout_at
+from connections_env.game import WON
 from connections_env.lineage import played_by
-from connections_env.parsing import Asked, Reply, reasoning_of
-from connections_env.play import Disagrees, replay_replies, replay_rollout
 from connections_env.quality import facts_of
 from connections_env.records import Rollout
 from connections_env.report_counts import mistakes_of
 from connections_env.report_source import Judged, Source, Spot, whole_row
-from connections_env.tokens import END_OF_TURN, Tokenizer
+from connections_env.report_turns import game_of
+from connections_env.tokens import Counts, Tokenizer
 
 BLOCK = 2**18  # characters of games in a block, before they are compressed
 
@@ -70,10 +71,33 @@ class Names:
         return self._known[name]
 
 
+class Tokens(NamedTuple):
+    """Of a game, in the list."""
+
+    now: int
+    before: int | None
+    """Before it was reduced; None where it was not."""
+    estimated: int
+    """Replies whose tokens nobody counted."""
+
+
 # What the list knows of a game, a column each.
 FIELDS = (
     *("rollout", "puzzle", "file", "line", "model", "ruleset", "reason", "ended", "chosen", "won", "cut", "reduced"),
-    *("simulated", "reward", "mistakes", "statuses", "tokens", "parent", "kept", "keeps", "block", "place"),
+    *(
+        "simulated",
+        "reward",
+        "mistakes",
+        "statuses",
+        "tokens",
+        "before",
+        "estimated",
+        "parent",
+        "kept",
+        "keeps",
+        "block",
+        "place",
+    ),
 )
 _LETTERS = {"correct": "R", "one_away": "O", "incorrect": "W", "invalid": "I"}
 
@@ -95,9 +119,11 @@ class Packed:
         lines: list[str] = []
         size = number = 0
         for pick in picks:
-            row = whole_row(self.source, pick.spot)
-            line = json.dumps(game_of(row, self.tokenizer))
-            self.rows.append(self._listed(row, pick, number, len(lines)))
+            row, retold = whole_row(self.source, pick.spot)
+            counts = count_row(row, self.tokenizer) if self.tokenizer and isinstance(row, GoodRow) else None
+            shown = counted_for_list(self.source, pick.spot, row, counts)
+            line = json.dumps(game_of(row, self.tokenizer, counts) | {"retold": retold})
+            self.rows.append(self._listed(row, pick, shown, number, len(lines)))
             lines.append(line)
             size += len(line)
             if size >= BLOCK:
@@ -106,17 +132,17 @@ class Packed:
         if lines:
             yield "\n".join(lines)
 
-    def _listed(self, row: Rollout, pick: Pick, block: int, place: int) -> list[Any]:
+    def _listed(self, row: Rollout, pick: Pick, tokens: Tokens, block: int, place: int) -> list[Any]:
         facts, info = facts_of(row), row.info
         groups = [[one.group, one.members, one.linking_terms] for one in info.categories]
-        board = [info.puzzle_id, info.title, info.difficulty, info.all_words, groups, info.source]
+        board = [info.puzzle_id, info.title, info.difficulty, info.all_words, groups, public_name(info.source)]
         resumed = row.resumed_from
         return [
             row.rollout_id,
             self.puzzles.number(board),
             pick.spot.file,
             pick.spot.line,
-            self.models.number(played_by(row)),
+            self.models.number(played_by(row, public_name)),
             info.ruleset,
             None if pick.why_bad is None else self.reasons.number(pick.why_bad),
             self.endings.number(row.complete_reason),
@@ -128,7 +154,7 @@ class Packed:
             round(row.reward, 4),
             mistakes_of(facts),
             "".join(_LETTERS[status] for status in facts.statuses),
-            sum(row.reply_tokens),
+            *tokens,
             resumed.rollout_id if resumed else None,
             resumed.turns if resumed else None,
             pick.kept if pick.why_bad is not None else None,
@@ -144,94 +170,18 @@ class Packed:
             "models": self.models.values,
             "reasons": self.reasons.values,
             "endings": self.endings.values,
-            "files": [path.name for path in self.source.paths],
+            "files": self.source.shown_paths,
         }
 
 
-def game_of(row: Rollout, tokenizer: Tokenizer | None) -> dict[str, Any]:
-    """A game as the page shows it, turn by turn, with what its replay says of the board after each."""
-    states, note = _states(row)
-    counted = count_row(row, tokenizer).replies if tokenizer and isinstance(row, GoodRow) else row.reply_tokens
-    turns = [
-        _turn(row, states, nth, reply) | {"tokens": tokens}
-        for nth, (reply, tokens) in enumerate(zip(row.replies, counted, strict=True))
-    ]
-    for turn, feedback in zip(turns, _feedback(row), strict=False):
-        turn["feedback"] = feedback
-    if isinstance(row, GoodRow) and row.reduced and row.original_completion:
-        for turn, before in zip(turns, _before(row), strict=False):
-            if before != turn["content"]:
-                turn["before"] = reasoning_of(Reply(before), "themes" if turn["status"] == "themes" else "guess")
-                turn["beforeTokens"] = tokenizer.count(before + END_OF_TURN) if tokenizer else None
-    return {
-        "prompt": [{"role": message.role, "content": message.content} for message in row.prompt],
-        "turns": turns,
-        "themes": row.themes.model_dump() if row.themes else None,
-        "usage": row.usage.model_dump(),
-        "timing": row.timing,
-        "sampling": row.sampling,
-        "metrics": row.metrics,
-        "reducer": ", ".join(row.reducer_models) if isinstance(row, GoodRow) else None,
-        "note": note,
-    }
+def counted_for_list(source: Source, spot: Spot, row: Rollout, counts: Counts | None) -> Tokens:
+    """The tokens of a game, in the measure of the page: as its replies were charged, of a dataset as a trainer counts.
 
-
-def _states(row: Rollout) -> tuple[list[GameState], str | None]:
-    """The states of a game, and what does not fit its record; none where it names no board."""
-    puzzle = row.puzzle
-    if puzzle is None:
-        return [], "this row names no board that can be played, so its game is shown as recorded"
-    try:
-        return replay_rollout(row)[1], None
-    except Disagrees as error:
-        return replay_replies(puzzle, row.ruleset, row.replies), f"replayed here, this row does not hold: {error}"
-
-
-def _reasoning(reply: Reply, asked: Asked = "guess") -> str | None:
-    """A reply's reasoning; None where it is just what came beside the content, as it mostly is."""
-    reasoning = reasoning_of(reply, asked)
-    return None if reasoning == reply.reasoning else reasoning
-
-
-def _turn(row: Rollout, states: Sequence[GameState], nth: int, reply: Reply) -> dict[str, Any]:
-    turn: dict[str, Any] = {
-        "content": reply.content,
-        "beside": reply.reasoning,
-        "reasoning": "",
-        "words": [],
-        "status": "after the end",
-        "reason": None,
-        "mistakes": states[-1].mistakes if states else 0,
-        "found": [*states[-1].found] if states else [],
-        "finish": row.reply_finish[nth],
-        "unfit": row.reply_unfit[nth],
-        "feedback": "",
-    }
-    if nth + 1 >= len(states):
-        return turn | {"reasoning": _reasoning(reply)}
-    before, after = states[nth], states[nth + 1]
-    turn |= {"mistakes": after.mistakes, "found": [*after.found]}
-    if before.asks_themes:
-        return turn | {"status": "themes", "reasoning": _reasoning(reply, "themes")}
-    played = after.player_turns[-1]
-    return turn | {
-        "reasoning": _reasoning(reply),
-        "words": [*played.words],
-        "status": played.status,
-        "reason": played.reason,
-    }
-
-
-def _feedback(row: Rollout) -> list[str]:
-    """What the player was told after each reply; nothing after the last."""
-    said: list[str] = []
-    for message in row.completion:
-        if message.role == "assistant":
-            said.append("")
-        elif said:
-            said[-1] += message.content
-    return said
-
-
-def _before(row: GoodRow) -> list[str]:
-    return [message.content for message in row.original_completion or () if message.role == "assistant"]
+    A game that was played and then reduced has both, the first before and the second after.
+    """
+    if source.examples and isinstance(row, GoodRow) and counts:
+        return Tokens(counts.completion, row.tokens_before if row.reduced else None, 0)
+    if isinstance(row, GoodRow) and row.reduced and counts:
+        played = rollout_at(source.paths[spot.file], spot.offset)
+        return Tokens(sum(counts.replies), sum(played.reply_tokens), played.tokens_estimated)
+    return Tokens(sum(row.reply_tokens), None, row.tokens_estimated)

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from connections_env.unseen import character_class
+
 MARKER = '<meta name="generator" content="connections-sft report">'
 HEAD = 2**12  # bytes of a file in which the marker of a report lies
 _DATA = Path(__file__).parent / "data"
@@ -65,7 +67,7 @@ def _style() -> str:
 @cache
 def _script() -> str:
     parts = [(_DATA / f"report_{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
-    return '"use strict";\n' + "\n".join(parts)
+    return '"use strict";\n' + "\n".join(parts).replace("/* unseen */", character_class(r"\u{{{:x}}}"))
 
 
 def _hash(text: str) -> str:

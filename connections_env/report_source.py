@@ -4,17 +4,18 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from connections_env.examples import GoodRow, looks_like
-from connections_env.files import line_at, line_number, read_lines, shown
+from connections_env.files import line_at, line_number, read_lines, shown, told_apart
 from connections_env.foreign import model_beside, named, rollout_at, rollout_of
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import Facts, facts_of, rejection
-from connections_env.records import BadRow, Rollout, first_problem, read_object
+from connections_env.records import BadRow, Rollout, first_problem, is_ours, read_object
 from connections_env.scan import id_key
 from connections_env.standings import Standings
 from connections_env.truncation import Truncate, kept_turns
@@ -66,6 +67,8 @@ class Source:
     """The good games that stand for their puzzles."""
     reduced: Mapping[str, Place] = field(default_factory=dict)
     """Rollout id -> where the game lies as it was reduced."""
+    ledgers: Collection[Path] = ()
+    """Folders with the answers of the reducer that were paid for these games."""
     # Of a step's file of good examples, in place of results:
     examples: bool = False
     accepted: Collection[str] = ()
@@ -75,9 +78,15 @@ class Source:
     spares: Sequence[Place] = ()
     """Games of results files that are in the dataset in place of rows of these."""
 
-    @property
+    @cached_property
     def paths(self) -> list[Path]:
-        return [*self.files, *(path for path, _ in self.spares)]
+        """The files, then those of the spares, each once."""
+        return list(dict.fromkeys([*self.files, *(path for path, _ in self.spares)]))
+
+    @cached_property
+    def shown_paths(self) -> list[str]:
+        """The files as a page may name them, wherever it is copied to."""
+        return told_apart(self.paths)
 
 
 def of_results(
@@ -87,6 +96,7 @@ def of_results(
     *,
     others: bool = False,
     reduced: Mapping[str, Place] | None = None,
+    ledgers: Collection[Path] = (),
 ) -> Source:
     """The games of results files as they stand; of these puzzles alone where they are known and no `others` count."""
     best = {(one.path, one.offset) for ranked in standings.by_puzzle.values() for one in ranked[:1] if one.good}
@@ -99,13 +109,17 @@ def of_results(
         puzzles=None if puzzles is None else len(puzzles) + (len(standings.others(puzzles)) if others else 0),
         best=best,
         reduced=reduced or {},
+        ledgers=ledgers,
     )
 
 
 def of_examples(files: Sequence[Path], accepted: Collection[str], refused: Mapping[str, str], spares: int) -> Source:
     """Good games as a step left them; `spares` of the accepted ones are not among them but in the results they name."""
     found = _spares_of(files, set(accepted)) if spares else []
-    return Source("good examples", files, examples=True, accepted=set(accepted), refused=refused, spares=found)
+    ledgers = {path.absolute().parent for path in files}
+    return Source(
+        "good examples", files, examples=True, accepted=set(accepted), refused=refused, spares=found, ledgers=ledgers
+    )
 
 
 def keys_by_name(puzzles: Sequence[Puzzle]) -> dict[str, str]:
@@ -120,7 +134,8 @@ def games_in(source: Source, left_out: Counter[str]) -> Iterator[Judged]:
 
     Raises `FutureRow`, OSError.
     """
-    for number, path in enumerate(source.files):
+    for path in source.files:
+        number = source.paths.index(path)
         for line in read_lines(path):
             try:
                 row = good_row(line.data) if source.examples else rollout_of(line.data)
@@ -134,8 +149,9 @@ def games_in(source: Source, left_out: Counter[str]) -> Iterator[Judged]:
                 left_out[judged] += 1
             else:
                 yield judged
-    for number, (path, offset) in enumerate(source.spares, len(source.files)):
-        judged = judge(source, Spot(number, offset, line_number(path, offset)), rollout_at(path, offset))
+    for path, offset in source.spares:
+        spot = Spot(source.paths.index(path), offset, line_number(path, offset))
+        judged = judge(source, spot, rollout_at(path, offset))
         if isinstance(judged, Judged):
             yield judged
 
@@ -163,15 +179,18 @@ def judge(source: Source, spot: Spot, row: Rollout) -> Judged | str:
     return Judged(spot, row, key, facts, why_bad, chosen, kept)
 
 
-def whole_row(source: Source, spot: Spot) -> Rollout:
-    """The row at a spot with all that is known of it: its model, and its reduced form where there is one."""
+def whole_row(source: Source, spot: Spot) -> tuple[Rollout, bool]:
+    """The row at a spot with all that is known of it: its model, and its reduced form where there is one.
+
+    And is it another tool's game, in which the player was told what came of its guesses in other words?
+    """
     path = source.paths[spot.file]
-    if source.examples and spot.file < len(source.files):
-        return good_row(line_at(path, spot.offset))
+    if source.examples and path in source.files:
+        return good_row(line_at(path, spot.offset)), False
     row = rollout_at(path, spot.offset)
     if place := source.reduced.get(row.rollout_id):
-        return good_row(line_at(*place))
-    return row
+        return good_row(line_at(*place)), False
+    return row, not is_ours(read_object(line_at(path, spot.offset))) if row.tokens_estimated else False
 
 
 def good_row(data: bytes) -> GoodRow:

@@ -1,6 +1,7 @@
 """Shows games: the board, and turn by turn what was thought, guessed and answered, with the verdict on all of it.
 
-Reads any file that holds games, from results_N.jsonl to sft_examples.jsonl, or a folder of results; writes nothing.
+Reads any file that holds games, from results_N.jsonl to sft_examples.jsonl or .parquet, or a folder of results or of a
+dataset; writes nothing.
 Flags that narrow (--puzzle-id, --rollout-id, --good, --bad) can be combined with those that choose.
 
     uv run python -m connections_env.show generate_results/offline --list
@@ -15,16 +16,16 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from connections_env.arguments import UsageError, at_least, command_parser
+from connections_env.arguments import at_least, command_parser
 from connections_env.command import exit_status
 from connections_env.entries import Entry, original, read_entry
-from connections_env.files import line_at, read_lines, results_files, shown
+from connections_env.files import shown
+from connections_env.game_files import files_of, game_at, lines_of_games
 from connections_env.headlines import list_line
 from connections_env.paging import page
 from connections_env.paint import Look, paint_for
 from connections_env.records import BadRow
 from connections_env.showing import game_lines, raw_lines
-from connections_env.steps import check_input
 from connections_env.terminal import say
 
 
@@ -41,17 +42,17 @@ class Source:
     def entries(self) -> Iterator[Entry]:
         """Those that are wanted, in order, one read at a time."""
         for path in self.paths:
-            for line in read_lines(path):
+            for line in lines_of_games(path):
                 entry = self._read(line.data, path, f"{self._name(path)}:{line.number}", torn=line.torn)
                 if entry and self._wanted(entry):
                     yield entry
 
     def one_at_random(self, seed: int | None) -> Entry | None:
         """A wanted one, each as likely as any other; None where there is none."""
-        lines = [(path, line.offset, line.number) for path in self.paths for line in read_lines(path)]
+        lines = [(path, line.offset, line.number) for path in self.paths for line in lines_of_games(path)]
         random.Random(seed).shuffle(lines)
         for path, offset, number in lines:
-            entry = self._read(line_at(path, offset), path, f"{self._name(path)}:{number}", torn=False)
+            entry = self._read(game_at(path, offset), path, f"{self._name(path)}:{number}", torn=False)
             if entry and self._wanted(entry):
                 return entry
         return None
@@ -85,19 +86,11 @@ class Source:
         )
 
 
-def files_of(path: Path) -> list[Path]:
-    """The file, or the results files of a folder. Raises `UsageError`."""
-    if not path.is_dir():
-        check_input(path)
-        return [path]
-    if paths := results_files(path):
-        return paths
-    raise UsageError(f"no results files in {shown(path)}; name a file, or a folder like generate_results")
-
-
 def run(args: argparse.Namespace) -> int:
     source, paint = Source(args), paint_for(sys.stdout)
     width = args.width or shutil.get_terminal_size().columns
+    # What is piped is for other tools, so nothing of it is cut unless a width is given.
+    list_width = args.width or (width if sys.stdout.isatty() else None)
     look = Look(width, paint, reasoning=not args.no_reasoning)
     shown_games = 0
 
@@ -106,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         for entry in chosen(source, args):
             shown_games += 1
             if args.list:
-                yield list_line(shown_games, entry, source.place_width, paint)
+                yield list_line(shown_games, entry, source.place_width, paint, list_width)
                 continue
             if shown_games > 1:
                 yield from ["", paint("faint", "=" * width), ""]
@@ -167,7 +160,9 @@ def _lines(count: int) -> str:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__, "python -m connections_env.show")
-    parser.add_argument("file", metavar="FILE", type=Path, help="a file that holds games, or a folder of results")
+    parser.add_argument(
+        "file", metavar="FILE", type=Path, help="a file that holds games, or a folder of results or of a dataset"
+    )
     narrow = parser.add_argument_group("which games")
     narrow.add_argument("--puzzle-id", metavar="ID", help="only games of this puzzle")
     narrow.add_argument("--rollout-id", metavar="ID", help="only this rollout")

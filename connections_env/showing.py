@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from connections_env.entries import Entry, reply_of
+from connections_env.entries import Entry
 from connections_env.examples import JobRow
 from connections_env.game import GameState, Turn, themes_right
 from connections_env.headlines import counted, head_lines
@@ -14,6 +14,7 @@ from connections_env.puzzles import Puzzle
 from connections_env.records import Rollout
 from connections_env.terminal import visible, visible_lines
 from connections_env.tiles import INDENT, Grid, Tile, grid_for, laid_out
+from connections_env.transcripts import reply_of
 
 _STYLES = {"correct": "good", "one_away": "close", "incorrect": "bad", "invalid": "broken", "auto": "faint"}
 
@@ -30,7 +31,7 @@ def game_lines(entry: Entry, look: Look) -> Iterator[str]:
     else:
         grid = grid_for(map(visible, puzzle.items), puzzle.group_size, look.width)
         yield from _board(puzzle, grid, look)
-        yield from _turns(rollout, puzzle, grid, look)
+        yield from _turns(entry, rollout, puzzle, grid, look)
 
 
 def raw_lines(entry: Entry) -> Iterator[str]:
@@ -60,25 +61,29 @@ def _letter(index: int) -> str:
     return chr(ord("A") + index) if index < 26 else str(index + 1)
 
 
-def _turns(rollout: Rollout, puzzle: Puzzle, grid: Grid, look: Look) -> Iterator[str]:
+def _turns(entry: Entry, rollout: Rollout, puzzle: Puzzle, grid: Grid, look: Look) -> Iterator[str]:
     replies = rollout.replies
     states = replay_replies(puzzle, rollout.ruleset, replies)
     told = _feedback(rollout)
     for nth, reply in enumerate(replies):
         yield from _seam(rollout, nth, look)
-        unfit, tokens = rollout.reply_unfit[nth], rollout.reply_tokens[nth]
+        unfit, tokens = rollout.reply_unfit[nth], f"{rollout.reply_tokens[nth]:,} tokens"
+        if rollout.reply_estimated and rollout.reply_estimated[nth]:
+            tokens = f"about {tokens}"
+        bare = entry.turn is not None and nth + 1 < len(replies)  # without its reasoning, and not by its own fault
         why = (
             f"unfit: {visible(unfit.replace('_', ' '))}"
-            if unfit and unfit not in ("no_guess", "several_guesses")
+            if unfit and not bare and unfit not in ("no_guess", "several_guesses")
             else ""
         )
-        yield from _rule(f"Turn {nth + 1}", f"{tokens:,} tokens", why, look)
+        yield from _rule(f"Turn {nth + 1}", tokens, why, look)
         if nth + 1 >= len(states):
             yield from _thoughts(reply, "guess", look)
             yield look.paint("broken", f"{INDENT}the game was over before this reply")
             continue
         before, after = states[nth], states[nth + 1]
-        yield from _thoughts(reply, "themes" if before.asks_themes else "guess", look)
+        if not bare:
+            yield from _thoughts(reply, "themes" if before.asks_themes else "guess", look)
         yield from (
             _named_themes(after, look) if before.asks_themes else _guess(after.player_turns[-1], after, grid, look)
         )

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO
 
+from connections_env.unseen import character_class
+
 NAMED_PROBLEMS = 20  # problems named one by one unless --verbose asks for all
-_STEERING = r"\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+_STEERING = r"\t" + character_class(r"\U{:08x}")
 _CONTROL_CHARACTERS = re.compile(rf"[\n{_STEERING}]+")
 _ALL_BUT_NEWLINES = re.compile(f"[{_STEERING}]")
 _ALL_BUT_COLOURS = re.compile(rf"(?!\x1b\[[\d;]*m)[{_STEERING}]")

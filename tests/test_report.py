@@ -6,7 +6,9 @@ import hashlib
 import http.client
 import json
 import re
+import sys
 import threading
+import unicodedata
 import urllib.request
 
 import pytest
@@ -14,10 +16,10 @@ import pytest
 import collate
 import filter_gameplay
 import iterative_generate
-from connections_env import viewing
+from connections_env import files, report_page, terminal, unseen, viewing
+from connections_env.histograms import Steps, histogram
 from connections_env.parsing import Reply
 from connections_env.records import Cut, ResumedFrom
-from connections_env.report_counts import histogram
 from connections_env.report_page import MARKER
 from connections_env.rulesets import PUZZGRID
 from tests import pages
@@ -130,6 +132,7 @@ def test_a_game_is_told_turn_by_turn_with_the_board_after_each(work):
     puzzle = board(1)
     results_file(work / "results" / "results_1.jsonl", [played(puzzle, "ROWN", rollout_id="a")])
     assert filtered(work) == 0
+    assert pages.game(work / "report.html", "a")["retold"] is False
     turns = pages.game(work / "report.html", "a")["turns"]
     assert [(turn["status"], turn["reason"], turn["mistakes"], turn["found"]) for turn in turns] == [
         ("correct", None, 0, [0]),
@@ -190,6 +193,7 @@ def test_games_of_other_tools_are_shown_as_well(work):
     assert filtered(work) == 0
     (listed,) = pages.listed(work / "report.html")
     assert (listed["puzzle"], listed["statuses"], listed["model"]) == ("77", "RRR", "theirs")
+    assert pages.game(work / "report.html", listed["rollout"])["retold"] is True
     assert pages.overview(work / "report.html")["models"] == {"theirs": 1}
 
 
@@ -243,16 +247,135 @@ def test_tokens_are_counted_against_the_limit_of_each_board(work):
     figures = pages.overview(work / "report.html")
     assert (figures["repliesOver"], figures["gamesOver"]) == (3, 1)  # 3 x 1,000 is over 2,048; 4 x 700 is under 3,072
     assert figures["gameLimits"] == [[2048, 1], [3072, 1]]
-    assert sum(bar[2] for bar in figures["replyTokens"]) == 7
+    bars = figures["replyTokens"]
+    assert (sum(bar[2] for bar in bars), sum(bar[3] for bar in bars)) == (4, 3)
+
+
+def steps_of(figures, limit=10**9):
+    steps = Steps(32)
+    for figure, count in figures.items():
+        for _ in range(count):
+            steps.take(figure, limit)
+    return steps
 
 
 def test_bars_of_a_histogram_are_of_one_width_and_the_last_takes_what_is_far():
-    assert histogram({}, 32) == []
-    assert histogram({0: 2, 64: 1}, 32) == [[0, 32, 2], [32, 64, 0], [64, 96, 1]]
-    bars = histogram({32 * n: 10 for n in range(40)} | {10**6: 1}, 32)
-    assert bars[0] == [0, 64, 20]
-    assert bars[-1][1:] == [None, 1]
+    assert histogram(Steps(32)) == []
+    assert histogram(steps_of({0: 2, 64: 1})) == [(0, 32, 2, 0), (32, 64, 0, 0), (64, 96, 1, 0)]
+    bars = histogram(steps_of({32 * n: 10 for n in range(40)} | {10**6: 1}))
+    assert bars[0] == (0, 64, 20, 0)
+    assert bars[-1][1:] == (None, 1, 0)
     assert sum(bar[2] for bar in bars) == 401
+
+
+def test_a_bar_that_the_limit_goes_through_is_cut_in_two():
+    assert histogram(steps_of({40: 3, 50: 1, 51: 2, 70: 1}, limit=50)) == [
+        (0, 32, 0, 0),
+        (32, 64, 4, 2),
+        (64, 96, 0, 1),
+    ]
+
+
+def test_bars_reach_a_limit_that_is_near_and_not_one_that_is_far():
+    assert histogram(steps_of({70: 1}), [128])[-1] == (96, 128, 0, 0)
+    assert histogram(steps_of({70: 1}), [5000])[-1] == (64, 96, 1, 0)
+
+
+def test_files_of_one_name_are_told_apart_by_as_little_as_it_takes(work):
+    two, three = work / "results" / "run-a" / "results.jsonl", work / "results" / "run-b" / "results.jsonl"
+    results_file(work / "results" / "results_1.jsonl", [won(board(1), rollout_id="a")])
+    results_file(two, [won(board(2), rollout_id="b")])
+    results_file(three, [won(board(3), rollout_id="c")])
+    assert filtered(work) == 0
+    named = [row["file"] for row in pages.listed(work / "report.html")]
+    assert named == ["results_1.jsonl", "run-a/results.jsonl", "run-b/results.jsonl"]
+    assert [file["name"] for file in pages.overview(work / "report.html")["files"]] == named
+    assert not any(str(work) in text for text in pages.blocks(work / "report.html").values())
+
+
+def test_a_name_never_says_where_on_a_machine_a_file_is(tmp_path):
+    home = tmp_path / "someone"
+    assert files.told_apart([home / "results.jsonl", home / "run" / "results.jsonl"]) == [
+        "results.jsonl",
+        "run/results.jsonl",
+    ]
+    deep = [home / "x" / "one" / "r.jsonl", home / "y" / "one" / "r.jsonl", home / "other.jsonl"]
+    assert files.told_apart(deep) == ["x/one/r.jsonl", "y/one/r.jsonl", "other.jsonl"]
+    assert files.told_apart([home / "a.jsonl"] * 2) == ["a.jsonl", "a.jsonl"]
+
+
+def test_no_folder_of_this_machine_is_in_the_page(work):
+    row = changed(won(board(1), model="/home/me/models/small"))
+    row["info"]["source"] = "/home/me/puzzles.jsonl"
+    results_file(work / "results" / "results_1.jsonl", [row])
+    assert filtered(work) == 0
+    assert not any("/home/me" in text for text in pages.blocks(work / "report.html").values())
+    assert pages.listed(work / "report.html")[0]["model"] == "small"
+
+
+def uncounted(puzzle, letters, counted=0, **fields):
+    """A game whose endpoint did not say the tokens of its replies but for the first ones."""
+    replies = script_replies(puzzle, letters)
+    said = [reply._replace(tokens=40 if nth < counted else None) for nth, reply in enumerate(replies)]
+    return rollout(puzzle, said, **fields)
+
+
+def test_figures_that_hold_estimates_say_so(work):
+    rows = [
+        won(board(1), rollout_id="counted"),
+        uncounted(board(2), "RORR", counted=1, rollout_id="partly", timing={"seconds": 1.0}),
+        uncounted(board(3), "RRR", rollout_id="all", timing={"seconds": 1.0}),
+    ]
+    results_file(work / "results" / "results_1.jsonl", rows)
+    assert filtered(work) == 0
+    listed = {row["rollout"]: row["estimated"] for row in pages.listed(work / "report.html")}
+    assert listed == {"counted": 0, "partly": 3, "all": 3}
+    turns = pages.game(work / "report.html", "partly")["turns"]
+    assert [turn["estimated"] for turn in turns] == [False, True, True, True]
+    figures = pages.overview(work / "report.html")
+    assert (figures["repliesEstimated"], figures["gamesEstimated"], figures["usageEstimated"]) == (6, 2, 2)
+
+
+def test_estimates_are_still_known_where_a_game_is_resumed_and_exported(work):
+    puzzle = board(1)
+    parent = uncounted(puzzle, "RN", rollout_id="parent")
+    results_file(work / "results" / "results_1.jsonl", [parent])
+    command = ["--offline", "--loop", "2", "--all-puzzles", "-n", "1", "--results-dir", "results"]
+    iterative_generate.main([*command, "--export", "out/sft_examples.jsonl", "--report", "report.html"])
+    resumed = [row for row in pages.listed(work / "report.html") if row["parent"] == "parent"]
+    assert resumed[0]["estimated"] == 1
+    assert resumed[0]["kept"] == 1
+
+
+def test_what_reduction_took_is_counted_where_it_is_known(work):
+    args = ["--offline", "--loop", "1", "-n", "8", "--results-dir", "results", "--export", "out/sft_examples.jsonl"]
+    prices = ["--price-input", "1", "--price-cached", "1", "--price-output", "2"]
+    assert iterative_generate.main([*args, *prices, "--report", "all.html"]) == 0
+    answers = [json.loads(line) for line in (work / "out" / ".reductions_1.jsonl").read_text().splitlines()]
+    games = [json.loads(line) for line in (work / "results" / "results_1.jsonl").read_text().splitlines()]
+    figures = pages.overview(work / "all.html")
+    reduction = figures["reduction"]
+    assert (reduction["known"], reduction["answers"], reduction["unknown"]) == (True, len(answers), 0)
+    for name in ("input", "output", "requests"):
+        assert reduction["usage"][name] == sum(answer["usage"][name] for answer in answers) > 0
+        assert figures["usage"][name] == sum(game["usage"][name] for game in games)
+    cost = sum(answer["usage"]["input"] + 2 * answer["usage"]["output"] for answer in answers) / 1e6
+    assert reduction["cost"] == pytest.approx(cost)
+    assert collate.main(["--output-dir", "out", "--report", "dataset.html"]) == 0
+    assert pages.overview(work / "dataset.html")["reduction"]["usage"] == reduction["usage"]
+    assert iterative_generate.main(["--dry-run", "--offline", "--results-dir", "results", "--report", "dry.html"]) == 0
+    assert pages.overview(work / "dry.html")["reduction"]["known"] is False
+
+
+def test_reductions_of_an_older_version_are_said_to_be_unknown(work):
+    args = ["--offline", "--loop", "1", "-n", "8", "--results-dir", "results", "--export", "out/sft_examples.jsonl"]
+    assert iterative_generate.main(args) == 0
+    ledger = work / "out" / ".reductions_1.jsonl"
+    answers = [json.loads(line) for line in ledger.read_text().splitlines()]
+    ledger.write_text("".join(json.dumps({**answer, "usage": None}) + "\n" for answer in answers))
+    assert collate.main(["--output-dir", "out", "--report", "dataset.html"]) == 0
+    reduction = pages.overview(work / "dataset.html")["reduction"]
+    assert (reduction["answers"], reduction["unknown"], reduction["usage"]["output"]) == (len(answers), len(answers), 0)
 
 
 # How many
@@ -293,8 +416,17 @@ def test_a_report_of_the_dataset_says_what_was_refused_and_shows_what_was_reduce
     assert iterative_generate.main([*args, "--report", "all.html"]) == 0
     reduced = [row["rollout"] for row in pages.listed(work / "all.html") if row["reduced"]]
     assert reduced
-    turn = next(turn for turn in pages.game(work / "all.html", reduced[0])["turns"] if "before" in turn)
+    told = pages.game(work / "all.html", reduced[0])
+    turn = next(turn for turn in told["turns"] if "before" in turn)
     assert len(turn["reasoning"]) < len(turn["before"])
+    assert turn["tokens"] < turn["beforeTokens"]
+    assert told["counted"] == "qwen3"
+    played = {row["rollout_id"]: row for row in map(json.loads, (work / "results" / "results_1.jsonl").open())}
+    for row in pages.listed(work / "all.html"):
+        tokens = sum(played[row["rollout"]]["reply_tokens"])
+        turns = pages.game(work / "all.html", row["rollout"])["turns"]
+        assert (row["before"] if row["reduced"] else row["tokens"]) == tokens
+        assert row["tokens"] == sum(turn["tokens"] for turn in turns)
 
     stream = work / "out" / "good_examples_reduced.jsonl"
     lines = stream.read_text(encoding="utf-8").splitlines()
@@ -334,6 +466,34 @@ def test_without_a_game_there_is_a_report_all_the_same(work):
     figures = pages.overview(work / "report.html")
     assert (figures["puzzles"], figures["missing"], figures["files"]) == (2, 2, [])
     assert pages.listed(work / "report.html") == []
+
+
+# Characters that are not seen
+
+
+def test_the_table_of_unseen_characters_is_what_unicode_calls_so():
+    table = {code for first, last in unseen.RANGES for code in range(first, last + 1)}
+    # Format characters that are drawn, by PropList.txt (Prepended_Concatenation_Mark), and those that shape text.
+    drawn = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
+    shaping = {0x9, 0xA, 0x200C, 0x200D}
+    for code in set(range(sys.maxunicode + 1)) - drawn - shaping:
+        category = unicodedata.category(chr(code))
+        assert category not in ("Cc", "Cf", "Cs", "Zl", "Zp") or code in table, hex(code)
+    # Of letters and marks only those that are Default_Ignorable, and the blank of braille.
+    others = {code for code in table if unicodedata.category(chr(code)) not in ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp")}
+    ignorable = {0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x3164, 0xFFA0}
+    assert others == {0x2800} | ignorable | set(range(0xE0100, 0xE01F0))
+    assert not table & (drawn | shaping | set(range(0xFE00, 0xFE10)))
+
+
+def test_pages_and_terminals_have_one_table_of_unseen_characters():
+    script = "".join(report_page.page([], dict))
+    table = unseen.character_class(r"\u{{{:x}}}")
+    assert f"const UNSEEN = /[{table}]/gu;" in script
+    for first, last in unseen.RANGES:
+        for code in (first, last):
+            assert terminal.visible(f"a{chr(code)}b") == f"a{ascii(chr(code))[1:-1]}b"
+    assert terminal.visible("🐻‍❄️ नमस्‍ते") == "🐻‍❄️ नमस्‍ते"
 
 
 # What it refuses

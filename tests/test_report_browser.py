@@ -14,6 +14,7 @@ from connections_env.play import take_reply
 from connections_env.puzzles import Group, Puzzle
 from connections_env.records import Cut, Message, ResumedFrom
 from connections_env.rulesets import NYT
+from tests import pages
 from tests.rollouts import (
     REASONING,
     board,
@@ -218,7 +219,7 @@ def test_games_are_sorted_and_turned_page_by_page(shown):
     shown.go("#games", "#search")
     shown.choose("Sort", "Oldest first")
     assert shown.names()[:2] == ["made-0", "made-1"]
-    shown.browser.find_element("xpath", "//nav[@class='pager']/button[text()='After']").click()
+    shown.browser.find_element("xpath", "//nav[@class='pager']/button[text()='Next']").click()
     assert shown.texts(".summary") == ["66 games, 51 to 66"]
     assert shown.names()[0] == "made-50"
 
@@ -343,6 +344,100 @@ def test_nothing_is_wider_than_a_narrow_screen(shown, route):
         shown.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_label_of_a_limit_is_inside_of_its_chart_and_over_no_other_text(shown, width):
+    draw = """
+    const cols = Array.from({ length: 24 }, (_, n) => (
+      { label: String(n * 1000), told: "", parts: [["plain", n + 1]] }
+    ));
+    const at = arguments[0].map((at) => ({ at, label: "limit 1,048,576" }));
+    const drawn = columns("A chart", cols, { marks: at });
+    document.querySelector('.cards').replaceChildren(el("article", { class: "card" }, drawn));
+    const box = (one) => one.getBoundingClientRect().toJSON();
+    const text = (selector) => [...drawn.querySelectorAll(selector)].filter((one) => one.textContent).map(box);
+    return { plot: box(drawn.querySelector('.plot')), card: box(drawn.closest('.card')),
+             labels: text('.limit-label span'), others: text('.line span, .tick:not(.none)') };
+    """
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+    shown.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        for at in ([0], [0.01, 0.02], [0.5], [0.98, 1], [1], [None], [0.3, None]):
+            found = shown.run(draw, at)
+            assert len(found["labels"]) == len(at)
+            for nth, label in enumerate(found["labels"]):
+                plot, card = found["plot"], found["card"]
+                assert plot["left"] <= label["left"]
+                assert label["right"] <= plot["right"] + 0.5 <= card["right"]
+                for other in [*found["others"], *found["labels"][nth + 1 :]]:
+                    apart = label["right"] <= other["left"] or other["right"] <= label["left"]
+                    assert apart or label["bottom"] <= other["top"] + 0.5 or other["bottom"] <= label["top"] + 0.5
+    finally:
+        shown.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("width", [390, 360])
+@pytest.mark.parametrize("size", [3, 4, 5, 6])
+def test_words_on_tiles_are_readable_on_a_narrow_screen(shown, width, size):
+    draw = """
+    const size = arguments[0];
+    const long = ["TO BE OR NOT TO BE, THAT IS THE QUESTION", "PNEUMONOULTRAMICROSCOPIC", "ICE CREAM", "20,000"];
+    const items = Array.from({ length: size ** 2 }, (_, n) => long[n] ?? `KALEIDOSCOPES${n}`);
+    const groups = Array.from({ length: size }, (_, n) => ({ members: items.slice(n * size, (n + 1) * size) }));
+    const drawn = board({ items, groups }, [], [], "", false);
+    fill(byId("overview-view"), drawn);
+    const tiles = [...drawn.querySelectorAll('.tile')];
+    const spills = (tile) => tile.scrollWidth > tile.clientWidth || tile.scrollHeight > tile.clientHeight;
+    return {
+      fonts: tiles.map((tile) => parseFloat(getComputedStyle(tile.querySelector('bdi')).fontSize)),
+      over: tiles.filter(spills).length,
+      across: new Set(tiles.map((tile) => tile.offsetLeft)).size,
+      texts: tiles.map((tile) => tile.textContent),
+      items,
+      wide: document.documentElement.scrollWidth,
+    };
+    """
+    device = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    shown.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", device)
+    try:
+        found = shown.run(draw, size)
+    finally:
+        shown.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert min(found["fonts"]) >= 11
+    assert (found["over"], found["across"], found["wide"]) == (0, min(size, 4), width)
+    assert found["texts"] == found["items"]
+
+
+def test_tokens_that_were_estimated_are_called_so(browser, tmp_path):
+    replies = [reply._replace(tokens=None) for reply in script_replies(board(1), "RRR")]
+    results_file(tmp_path / "results_1.jsonl", [rollout(board(1), replies), won(board(2))])
+    report = tmp_path / "report.html"
+    command = [str(tmp_path / "results_1.jsonl"), "--output-dir", str(tmp_path), "--report", str(report)]
+    assert filter_gameplay.main(command) == 0
+    browser.get(report.as_uri() + "#game/0/1")
+    shown = Page(browser)
+    shown.until("return document.documentElement.dataset.ready === 'yes'")
+    assert shown.texts(".turn-head .tokens")[0].startswith("about ")
+    assert shown.texts(".turn-head .tokens")[0].endswith(" tokens (estimated)")
+    assert [text.split("tokens")[1] for text in shown.texts("a.game .number") if "token" in text] == ["", ", estimated"]
+    cards = dict(zip(shown.texts(".cards h3"), shown.texts(".cards .sentence"), strict=True))
+    assert cards["Tokens per reply"].endswith("Of 6 replies 3 estimated.")
+    assert cards["Tokens per game"].endswith("Of 2 games 1 estimated.")
+
+
+def test_shares_of_less_than_one_fill_their_bars(shown):
+    """Flex items whose shares sum to less than 1 would leave the rest of the bar free."""
+    draw = """
+    const cols = [0.06, 0.03].map((cost) => ({ label: "", told: "", parts: [["plain", cost]] }));
+    const drawn = columns("A chart", cols, { format: dollars });
+    document.querySelector('.cards').replaceChildren(el("article", { class: "card" }, drawn));
+    const most = drawn.querySelector('.lines').clientHeight;
+    return [...drawn.querySelectorAll('.stack i')].map((bar) => bar.clientHeight / most);
+    """
+    whole, half = shown.run(draw)
+    assert whole > 0.95
+    assert half == pytest.approx(whole / 2, abs=0.02)
+
+
 # Ratio of the luminance of a text to that of what it stands on, by WCAG 2.2 (1.4.3).
 CONTRAST = """
 const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
@@ -407,3 +502,7 @@ def test_a_shortened_reply_is_shown_before_and_after(browser, tmp_path):
     shown.until("return document.querySelector('.both') !== null")
     assert shown.texts(".both .prose") == [f"{REASONING} {REASONING}", REASONING]
     assert [text.partition(" ")[0] for text in shown.texts(".both h3")] == ["Before", "After"]
+    assert all(text.endswith(" tokens") for text in shown.texts(".both h3"))
+    tokens = pages.listed(report)[0]["tokens"]
+    assert shown.texts("a.game .number")[-1] == f"400 → {tokens}tokens"
+    assert "Most tokens before reduction" in shown.texts("option")

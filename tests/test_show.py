@@ -291,13 +291,18 @@ def test_a_reduced_game_is_shown_as_it_is_and_as_it_was(capsys: Captured) -> Non
     fields = {"completion": short, "original_completion": row.completion, "reduced": True}
     reduced = GoodRow(**(dict(row) | fields | {"reducer_models": ["reducer"], "tokens_before": 1234}))
     out = of(capsys, reduced)
-    assert "reduced from 1,234 as rendered by reducer (--before shows the original)" in " ".join(out.split())
+    said = " ".join(out.split())
+    assert (
+        "reduced by reducer (--before shows the original), the game had 1,234 before, as a trainer counts them" in said
+    )
     assert "Obvious." in out
     assert REASONING not in out
     before = of(capsys, reduced, flags=("--before",))
     assert before.count(REASONING) == 3
     assert "Obvious." not in before
-    assert "note     as it was before it was reduced; the tokens of replies are estimates\n" in before
+    assert "note     as it was before it was reduced\n" in before
+    assert ", estimated\n" in before
+    assert before.count(", about 30 tokens ---") == 3
     assert REASONING in of(capsys, reduced, flags=("--before", "--raw"))
     assert of(capsys, row, flags=("--before",)) == of(capsys, row)
 
@@ -345,9 +350,95 @@ def test_an_example_of_the_dataset_is_shown_on_the_board_its_prompt_shows(layout
     out, _ = shown(capsys, "sft_examples.jsonl", "--width", 80)
     assert out.startswith("puzzle-made-1\nverdict  good\noutcome  won after 4 guesses, 1 wrong, reward 5.25\n")
     of_results = of(capsys, row).split("\n\n", 1)[1]
-    assert re.sub(r"\d+ tokens -*", "", out.split("\n\n", 1)[1]) == re.sub(r"\d+ tokens -*", "", of_results)
+    figures = re.compile(r"(?:about )?\d+ tokens -*")
+    assert figures.sub("", out.split("\n\n", 1)[1]) == figures.sub("", of_results)
+    assert "note     an example of the dataset, " in out
+    assert " tokens as a trainer counts them, its prompt included\n" in out.replace("\n         ", " ")
     for wanted in ("made-1", "puzzle-made-1"):
         assert shown(capsys, "sft_examples.jsonl", "--puzzle-id", wanted)[0]
+
+
+def collated(layout: str, *flags: str) -> None:
+    rows = [canonical_row(played(board(1), "RORR", simulated=True)), canonical_row(won(board(2), simulated=True))]
+    results_file(Path("good_examples_reduced.jsonl"), rows)
+    argv = ["good_examples_reduced.jsonl", "--format", layout, "--no-default-exclude", *flags]
+    assert collate.main(argv) == 0
+
+
+@pytest.mark.parametrize("layout", ["trl", "messages", "sharegpt", "per-turn", "openai"])
+def test_a_parquet_file_is_shown_as_its_jsonl_is(layout: str, capsys: Captured) -> None:
+    collated(layout, "--parquet")
+    for flags in (["--all"], ["--list"], ["-n", "2", "--raw"], ["--random", "--seed", "1"]):
+        plainly = shown(capsys, "sft_examples.jsonl", *flags)[0].replace("examples.jsonl:", "examples.parquet:")
+        assert shown(capsys, "sft_examples.parquet", *flags)[0].split() == plainly.split()
+
+
+def test_a_folder_for_the_hub_is_shown_by_its_first_layout_or_by_the_one_named(capsys: Captured) -> None:
+    collated("hf", "--license", "mit", "--test-size", "1")
+    listed = [line.split() for line in shown(capsys, "sft_dataset", "--list")[0].splitlines()]
+    assert [line[1] for line in listed] == ["trl/train-00000-of-00001.parquet:1", "trl/test-00000-of-00001.parquet:1"]
+    assert {line[2] for line in listed} == {"puzzle-made-1", "puzzle-made-2"}
+    turns = shown(capsys, "sft_dataset/per-turn", "--list")[0].splitlines()
+    assert len(turns) == 6
+
+
+def test_a_row_of_one_turn_is_no_unfinished_game(capsys: Captured) -> None:
+    collated("per-turn")
+    out = shown(capsys, "sft_examples.jsonl", "-n", 2, "--width", 80)[0]
+    assert out.startswith(
+        "puzzle-made-1\nverdict  good: turn 3 of a game, ends with a right guess\n"
+        "outcome  2 of 4 groups found, 1 wrong\ntokens   about "
+    )
+    assert "unfinished" not in out
+    assert "no reasoning" not in out
+    assert out.count(REASONING) == 1
+    assert "  correct   B B B B   found 2 of 4   3 mistakes left\n" in out
+    listed = shown(capsys, "sft_examples.jsonl", "--list")[0].splitlines()
+    assert [re.split("  +", line.strip())[3] for line in listed[:3]] == ["good, turn 1", "good, turn 3", "good, turn 4"]
+    assert shown(capsys, "sft_examples.jsonl", "--list", "--bad", status=1)[0] == ""
+
+
+@pytest.mark.parametrize("reasoning", ["inline", "split"])
+def test_a_row_of_messages_alone_is_shown_on_the_board_it_tells(reasoning: str, capsys: Captured) -> None:
+    collated("openai", "--reasoning-format", reasoning)
+    out = shown(capsys, "sft_examples.jsonl", "--width", 80)[0]
+    assert "\nverdict  good\noutcome  won after 4 guesses, 1 wrong, reward 5.25\n" in out
+    assert "   A  ZONE0 of 1: BUX | DUX | FUX | GUX\n" in out
+    assert "   D  (its theme is not told): SUX | VUX | TUX | ZUX\n" in out
+    of_results = of(capsys, played(board(1), "RORR")).partition("-- Turn 1")[2]
+    figures = re.compile(r"(?:about )?\d+ tokens -*")
+    assert figures.sub("", out.partition("-- Turn 1")[2]) == figures.sub("", of_results)
+
+
+def test_themes_that_a_player_named_are_those_of_the_board_it_tells(capsys: Captured) -> None:
+    puzzle = board(1)
+    themes = Reply('<themes>["zone0", "zone1", "zone2", "zone3"]</themes>', "Naming them.", "stop", 9)
+    row = rollout(puzzle, [*script_replies(puzzle, "RRR", PUZZGRID), themes], ruleset=PUZZGRID)
+    results_file(Path("good_examples.jsonl"), [canonical_row(row)])
+    assert collate.main(["good_examples.jsonl", "--format", "openai", "--no-default-exclude"]) == 0
+    out = shown(capsys, "sft_examples.jsonl", "--width", 80)[0]
+    assert "outcome  won after 3 guesses, 4 of 4 themes right, reward 11.25\n" in out
+    assert "   D  zone3: " in out
+
+
+@pytest.mark.parametrize("spoilt", ["Items: [`", "Correct!", "<guess>"])
+def test_messages_that_tell_no_board_of_ours_are_shown_as_a_conversation(spoilt: str, capsys: Captured) -> None:
+    collated("openai")
+    path = Path("sft_examples.jsonl")
+    path.write_text(path.read_text(encoding="utf-8").replace(spoilt, "Words: ["), encoding="utf-8")
+    out = shown(capsys, path, "--width", 80)[0]
+    assert "verdict  no board\n" in out
+    assert "-- assistant ---" in out
+
+
+def test_tokens_that_nobody_counted_are_said_to_be_estimated(capsys: Captured) -> None:
+    replies = [reply._replace(tokens=None if nth else 40) for nth, reply in enumerate(script_replies(board(1), "RORR"))]
+    out = of(capsys, rollout(board(1), replies))
+    assert "tokens   about 118 in 4 replies, 3 of them estimated\n" in out
+    assert [line[3:].rstrip(" -") for line in out.splitlines() if line.startswith("-- Turn")] == [
+        "Turn 1, 40 tokens",
+        *(f"Turn {nth}, about 26 tokens" for nth in (2, 3, 4)),
+    ]
 
 
 def test_a_reject_of_collation_is_shown_with_its_reasons_and_the_game_it_speaks_of(
@@ -473,18 +564,21 @@ def test_reading_stops_with_the_game_that_was_asked_for(capsys: Captured, monkey
     [
         (["nothing.jsonl"], 2, "error: no such file: nothing.jsonl"),
         (["bad_examples.jsonl"], 2, "make it with: uv run python filter_gameplay.py"),
-        (["."], 2, "error: no results files in .; name a file, or a folder like generate_results"),
+        (["."], 2, "error: no results files in .; name a file, a folder like generate_results or a dataset's"),
         (["games.jsonl", "-n", "9"], 1, "error: games.jsonl holds 4 games (1 line could not be read: games.jsonl:3:"),
         (["games.jsonl", "--bad", "-n", "9"], 1, "error: games.jsonl holds 2 such games"),
         (["games.jsonl", "--puzzle-id", "x"], 1, "error: no such game in games.jsonl; --list without it names"),
         (["empty.jsonl"], 1, "error: empty.jsonl holds no game\n"),
         (["text.txt"], 1, "error: text.txt holds no game (2 lines could not be read: text.txt:1: expected a JSON"),
+        (["sub/broken.parquet"], 2, "error: sub/broken.parquet cannot be read: Parquet file size is 4 bytes"),
         (["future.jsonl"], 1, "future.jsonl:1: written by a newer version of this project"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(argv: list[str], status: int, said: str, capsys: Captured) -> None:
     some("games.jsonl")
     Path("empty.jsonl").touch()
+    Path("sub").mkdir()
+    Path("sub/broken.parquet").write_text("nope")
     Path("text.txt").write_text("no\x1b[2J\ngames\n")
     results_file(Path("future.jsonl"), [changed(won(board(1)), schema_version=99)])
     out, err = shown(capsys, *argv, status=status)
@@ -559,6 +653,33 @@ def test_nothing_that_a_file_says_steers_the_terminal(
         out, err = capsys.readouterr()
         steering = set(SGR.sub("", out) if colour else out) | set(err)
         assert not steering & (set(STEERING) - {"\n"}), (one, out, err)
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 140])
+@pytest.mark.parametrize(
+    "name", ["results_1.jsonl", "a-file-with-a-rather-long-name.jsonl", "日本語の長い名前のファイルです.jsonl"]
+)
+def test_no_line_of_a_list_is_wider_than_asked_for(width: int, name: str, capsys: Captured) -> None:
+    rows = [
+        changed(
+            won(board(1)), info=won(EMOJI).model_dump()["info"] | {"puzzle_id": "日本語の名前がとても長い🐻‍❄️パズル"}
+        )
+    ]
+    path = results_file(Path(name), [*rows, lost(board(2)), invalid_at(board(123456789), 1)])
+    lines = shown(capsys, path, "--list", "--width", width)[0].splitlines()
+    assert len(lines) == 3
+    assert max(map(cells, lines)) <= width
+
+
+def test_what_does_not_fit_a_list_is_cut_with_an_ellipsis_and_then_left_out(capsys: Captured) -> None:
+    path = results_file(Path("a-long-name.jsonl"), [changed(lost(board(2)), rollout_id="x")])
+    listed = [shown(capsys, path, "--list", "--width", width)[0].strip() for width in (80, 70, 60)]
+    assert [re.split(r"  +", line) for line in listed] == [
+        ["1", "…e.jsonl:1", "made-2", "bad: game lost", "5 turns", "reward 2.1"],
+        ["1", "…e.jsonl:1", "made-2", "bad: game lost", "5 turns"],
+        ["1", "…e.jsonl:1", "made-2", "bad: game lost"],
+    ]
+    assert "a-long-name.jsonl:1" in shown(capsys, path, "--list")[0]  # piped, nothing is cut
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 140])
@@ -692,6 +813,15 @@ def on_a_terminal(*argv: str, rows: int = 24, **env: str) -> tuple[str, int]:
         seen += piece
     os.close(ours)
     return seen.decode().replace("\r\n", "\n"), process.wait(timeout=60)
+
+
+def test_a_list_on_a_terminal_is_no_wider_than_it() -> None:
+    results_file(Path(f"{'long' * 15}.jsonl"), [won(board(1)), invalid_at(board(2), 1)])
+    seen, status = on_a_terminal(f"{'long' * 15}.jsonl", "--list", "--no-pager", NO_COLOR="1")
+    assert status == 0
+    lines = seen.splitlines()
+    assert [max(map(cells, lines)) <= 80, len(lines)] == [True, 2]
+    assert all("…" in line for line in lines)
 
 
 PAGER = "cat > paged.txt; echo paged"

@@ -7,9 +7,24 @@ function groupOf(puzzle, item) {
   return puzzle.groups.findIndex((group) => group.members.includes(item));
 }
 
-// Tiles shrink their text by their longest word, so that it stays in one piece.
+// Widths of characters in the type of a tile, in ems: of the widest common fonts, so that a word is never broken early.
+const NARROW = /[IJfijlrt.,:;'’|!()[\]1 ]/;
+const WIDE = /[MWmw@%&—]/;
+const emsOf = (character) =>
+  NARROW.test(character) ? 0.45 : WIDE.test(character) ? 1.1 : character > "\u2e80" ? 1.25 : 0.8;
+
+// The longest word of an item, which its tile keeps in one piece as far as the text stays readable.
 function longest(item) {
-  return Math.max(...item.split(/\s+/).map((word) => [...word].length), 3);
+  const words = item.split(/[\s-]+/).map((word) => [...word].reduce((sum, one) => sum + emsOf(one), 0));
+  return Math.max(...words, 2.5);
+}
+
+// An item as its tile has it: a single long word may be broken in its middle, and not before its last letter.
+function onTile(item) {
+  const letters = /^[\p{L}\d]{9,}$/u.test(item) ? [...item] : [];
+  const half = Math.ceil(letters.length / 2);
+  const parts = half ? [letters.slice(0, half).join(""), el("wbr"), letters.slice(half).join("")] : visible(item);
+  return el("bdi", {}, parts);
 }
 
 // The board after `found` groups (indices, in the order found); `guess` are the items of the last guess.
@@ -33,13 +48,16 @@ function board(puzzle, found, guess, status, answer) {
       "li",
       { class: names, style: { "--longest": String(longest(item)) } },
       answer && el("span", { class: "letter", "aria-hidden": "true" }, letterOf(index)),
-      said(item),
+      onTile(item),
       told && el("span", { class: "unseen" }, ` (${told})`),
     );
   });
   return el(
     "div",
-    { class: "board", style: { "--width": String(width) } },
+    {
+      class: "board",
+      style: { "--width": String(width), "--most": String(Math.max(...puzzle.items.map(longest))) },
+    },
     rows.length > 0 && el("ul", { class: "found", "aria-label": "Groups found" }, rows),
     tiles.length > 0 && el("ul", { class: "tiles", "aria-label": "Items left" }, tiles),
   );

@@ -3,7 +3,7 @@
 function loopsCard(all) {
   const title = "Loops over time";
   if (!all.files.length)
-    return card(title, "Where the puzzles stood after each results file.", nothing("No results file yet."), null, true);
+    return card(title, "Where the puzzles stood after each results file.", nothing("No results file yet. Play some games: uv run python iterative_generate.py --loop 1"), null, true);
   const cols = all.files.map((file) => ({
     label: shortName(file.name),
     told: `${file.name}: ${STANDINGS.map(([kind, name]) => `${count(file[kind])} ${name.toLowerCase()}`).join(", ")}`,
@@ -148,47 +148,66 @@ function rewardsCard(all) {
   );
 }
 
-// Boards of several sizes have several limits: the least and the greatest are marked, and what is beyond all of them.
-function tokensCard(all, title, what, bars, limits, over) {
+// Boards of several sizes have several limits: the least and the greatest are marked.
+function tokensCard(all, what, bars, limits, over, estimated) {
+  const title = `Tokens per ${what}`;
   const how = all.counted
     ? `as a trainer counts them (${all.counted})`
-    : "as the endpoint counted them, before any reduction";
+    : `${what === "game" ? "that is of its replies, " : ""}as the endpoint counted them, before any reduction`;
   if (!bars.length) return card(title, `Tokens of each ${what}.`, nothing("No games yet."));
   const many = what === "reply" ? "replies" : "games";
   const name = ([from, to]) => (to === null ? `${count(from)} or more` : `${count(from)} to ${count(to - 1)}`);
-  const greatest = Math.max(...limits);
-  const cols = bars.map(([from, to, number]) => ({
-    label: to === null ? `${brief(from)}+` : brief(from),
-    told: `${name([from, to])} tokens: ${plural(number, what, many)}`,
-    parts: [[from >= greatest ? "salvageable" : "plain", number]],
+  const told = (bar) => {
+    const [, , within, beyond] = bar;
+    const split = within && beyond ? `, ${count(beyond)} of them over the limit` : beyond ? ", over the limit" : "";
+    return `${name(bar)} tokens: ${plural(within + beyond, what, many)}${split}`;
+  };
+  const cols = bars.map((bar) => ({
+    label: bar[1] === null ? `${brief(bar[0])}+` : brief(bar[0]),
+    told: told(bar),
+    parts: [
+      ["plain", bar[2]],
+      ["over", bar[3]],
+    ],
   }));
-  const width = (bars[0][1] - bars[0][0]) * bars.length;
-  const marks = [...new Set([Math.min(...limits), greatest])].map((limit) => ({
-    at: limit / width,
+  const closed = bars.filter(([, to]) => to !== null);
+  const most = closed.length ? closed.at(-1)[1] : 0;
+  const width = most * (bars.length / (closed.length || 1));
+  const marks = [...new Set([Math.min(...limits), Math.max(...limits)])].map((limit) => ({
+    at: limit <= most ? limit / width : null,
     label: `limit ${count(limit)}`,
   }));
-  const total = bars.reduce((sum, [, , number]) => sum + number, 0);
-  const which = limits.length > 1 ? "the limit of its board" : `the limit of ${count(greatest)}`;
+  const total = bars.reduce((sum, [, , within, beyond]) => sum + within + beyond, 0);
+  const guessed = estimated > 0 && estimated < total && ` Of ${plural(total, what, many)} ${count(estimated)} estimated.`;
+  const which = limits.length > 1 ? "the limit of its board" : `the limit of ${count(limits[0])}`;
   return card(
     title,
-    `Tokens of each ${what}, ${how}.`,
-    columns(title, cols, {
-      marks: marks.filter(({ at }) => at <= 1),
-      resting: `${count(over)} of ${plural(total, what, many)} (${percent(over, total)}) over ${which}.`,
-    }),
+    estimated === total
+      ? `Tokens of each ${what}, estimated from the length of its text: nobody counted them.`
+      : `Tokens of each ${what}, ${how}.${guessed || ""}`,
+    [
+      legend([
+        ["plain", limits.length > 1 ? "Within its limit" : "Within the limit"],
+        ["over", limits.length > 1 ? "Over its limit" : "Over the limit"],
+      ]),
+      columns(title, cols, {
+        marks,
+        resting: `${count(over)} of ${plural(total, what, many)} (${percent(over, total)}) over ${which}.`,
+      }),
+    ],
     tableOf(
-      ["Tokens", many[0].toUpperCase() + many.slice(1)],
-      bars.map((bar) => [name(bar), count(bar[2])]),
+      ["Tokens", "Within", "Over"],
+      bars.map((bar) => [name(bar), count(bar[2]), count(bar[3])]),
     ),
   );
 }
 
 function costCard(all) {
   const priced = all.cost !== null;
-  const title = priced ? "Cost per new good puzzle" : "Tokens per new good puzzle";
+  const title = priced ? "Cost of play per new good puzzle" : "Tokens of play per new good puzzle";
   const spent = (file) => (priced ? file.cost : file.input + file.output);
   const say = (value) => (priced ? dollars(value) : brief(Math.round(value)));
-  const sentence = `What each file took, over the puzzles whose first good game it holds.${priced ? "" : " Prices (--price-input, --price-output) make it money."}`;
+  const sentence = `What the games of each file took, over the puzzles whose first good game it holds.${priced ? "" : " Prices (--price-input, --price-output) make it money."}`;
   if (!all.files.some((file) => spent(file) > 0))
     return card(title, sentence, nothing(all.games ? "These games do not say what they took." : "No games yet."), null, true);
   const cols = all.files.map((file) => {

@@ -84,16 +84,19 @@ function withReadout(label, bars, drawn, resting) {
 }
 
 // The least round figure at or above a number, for the top of an axis.
-function roundUp(number) {
-  if (number <= 0) return 1;
+function roundUp(number, even) {
+  if (number <= 0) return even ? 2 : 1;
   const ten = 10 ** Math.floor(Math.log10(number));
-  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * ten).find((step) => step >= number);
+  const steps = [1, 1.5, 2, 3, 4, 5, 6, 8, 10, 20].map((step) => step * ten);
+  return steps.find((step) => step >= number && (!even || step % 2 === 0));
 }
 
-// Upright bars. `columns`: [{label, told, parts: [[kind, value], ...]}]; `marks`: [{at (0 to 1), label}] across them.
+// Upright bars. `columns`: [{label, told, parts: [[kind, value], ...]}]; `marks`: [{at (0 to 1), label}] across them,
+// each with a row of its own above the bars for its label; without `at` it lies further right than all of them.
 function columns(label, cols, { top = null, format = brief, marks = [], resting = "", everyLabel = false } = {}) {
   const sums = cols.map((col) => col.parts.reduce((sum, [, value]) => sum + value, 0));
-  const most = top ?? roundUp(Math.max(...sums, 0));
+  const most = top ?? roundUp(Math.max(...sums, 0), format === brief); // what is counted has no halves
+  const share = (value) => String((100 * value) / most); // shares that sum to less than 1 would not fill their bar
   const every = everyLabel ? 1 : Math.ceil(cols.length / 7);
   const bars = cols.map((col, n) =>
     el(
@@ -104,27 +107,37 @@ function columns(label, cols, { top = null, format = brief, marks = [], resting 
         { class: "stack" },
         col.parts
           .filter(([, value]) => value > 0)
-          .map(([kind, value]) => el("i", { class: kind, style: { "flex-grow": String(value) } })),
-        most > sums[n] && el("b", { style: { "flex-grow": String(most - sums[n]) } }),
+          .map(([kind, value]) => el("i", { class: kind, style: { "flex-grow": share(value) } })),
+        most > sums[n] && el("b", { style: { "flex-grow": share(most - sums[n]) } }),
       ),
       el("span", { class: n % every ? "tick none" : "tick" }, n % every ? "" : col.label),
     ),
   );
-  const lines = [1, 0.5, 0].map((share) =>
-    el("div", { class: "line", style: { bottom: `${100 * share}%` } }, el("span", {}, format(most * share))),
-  );
-  const across = marks.map((mark) =>
+  const lines = [1, 0.5, 0].map((height) => {
+    const half = format === brief && !Number.isInteger(most * height);
+    const style = { bottom: `${100 * height}%` };
+    return el("div", { class: "line", style }, !half && el("span", {}, format(most * height)));
+  });
+  // The room before a label gives way where the label would not fit behind it, so that it never leaves the plot.
+  const labels = marks.map(({ at, label: name }) =>
     el(
       "div",
-      { class: mark.at > 0.6 || mark !== marks.at(-1) ? "limit left" : "limit", style: { left: `${100 * mark.at}%` } },
-      el("span", {}, mark.label),
+      { class: "limit-label" },
+      el("i", { style: { "flex-basis": `${100 * (at ?? 1)}%` } }),
+      el("span", {}, at === null ? `${name} →` : name),
     ),
+  );
+  const across = marks.map(({ at }, n) =>
+    at === null
+      ? null
+      : el("div", { class: "limit", style: { left: `${100 * at}%`, "--above": String(marks.length - n) } }),
   );
   const drawn = el(
     "div",
-    { class: "plot", style: { "--columns": String(cols.length) } },
+    { class: "plot", style: { "--columns": String(cols.length), "--marks": String(marks.length) } },
     el("div", { class: "lines", "aria-hidden": "true" }, lines),
-    el("div", { class: "columns" }, bars, el("div", { class: "limits", "aria-hidden": "true" }, across)),
+    marks.length > 0 && el("div", { class: "limit-labels", "aria-hidden": "true" }, labels),
+    el("div", { class: "columns" }, bars, el("div", { class: "limits", "aria-hidden": "true" }, there(across))),
   );
   return withReadout(label, bars, drawn, resting);
 }

@@ -48,7 +48,7 @@ class GameView {
       this.lineage(),
       el(
         "div",
-        { class: "playing" },
+        { class: (game.puzzle.groups[0]?.members.length ?? 4) > 4 ? "playing large" : "playing" },
         el(
           "div",
           { class: "side" },
@@ -89,7 +89,7 @@ class GameView {
       const other = this.list.beside(this.game.n, step);
       return other ? el("a", { href: `#game/${other.n}` }, label) : el("span", { class: "off" }, label);
     };
-    return el("span", { class: "neighbours" }, link(-1, "Before"), link(1, "After"));
+    return el("span", { class: "neighbours" }, link(-1, "Previous"), link(1, "Next"));
   }
 
   // Where the game comes from, and what came of it.
@@ -117,7 +117,7 @@ class GameView {
         other.reason === null ? ", which is good." : ", which is bad.",
       ]);
     if (game.keeps && !this.went.has(game.rollout))
-      lines.push([`Cut, it would keep ${plural(game.keeps, "turn")} to go on from.`]);
+      lines.push([`If it is cut, ${plural(game.keeps, "turn")} ${game.keeps === 1 ? "is" : "are"} left to go on from.`]);
     return (
       lines.length > 0 &&
       el(
@@ -143,8 +143,9 @@ class GameView {
       ["Reward", decimal(game.reward)],
       text.reducer && ["Reduced by", said(text.reducer)],
       usage.requests > 0 && ["Requests", count(usage.requests)],
+      ["Tokens of the replies", this.counted()],
       usage.output > 0 && [
-        "Tokens",
+        "Tokens paid for",
         `${count(usage.input)} in (${count(usage.cached)} cached), ${count(usage.output)} out (${count(usage.reasoning)} reasoning)`,
       ],
       text.timing.started && ["Started", said(text.timing.started)],
@@ -160,13 +161,24 @@ class GameView {
         {},
         rows.filter(Boolean).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
       ),
-      lazily("What the player was told at the start", () =>
+      lazily(text.retold ? "What the player is told here at the start" : "What the player was told at the start", () =>
         text.prompt.map((message) =>
           el("figure", { class: "said" }, el("figcaption", {}, message.role), el("pre", {}, visible(message.content))),
         ),
       ),
       lazily("Answer", () => answerOf(game.puzzle)),
     );
+  }
+
+  // How the tokens of the replies were counted.
+  counted() {
+    const { turns, counted } = this.text;
+    const sum = count(turns.reduce((all, turn) => all + turn.tokens, 0));
+    const guessed = turns.filter((turn) => turn.estimated).length;
+    if (counted) return [`${sum}, as a trainer counts them (`, said(counted), ")"];
+    const which = guessed === turns.length ? "" : `${count(guessed)} of ${plural(turns.length, "reply", "replies")} `;
+    if (guessed) return `about ${sum}, ${which}estimated from their length`;
+    return turns.length ? `${sum}, as the endpoint counted them` : "unknown";
   }
 
   go(turn) {

@@ -18,6 +18,7 @@ const SORTS = [
   ["mistakes", "Most mistakes", byNumber("mistakes", true)],
   ["turns", "Most turns", (a, b) => b.statuses.length - a.statuses.length || a.n - b.n],
   ["tokens", "Most tokens", byNumber("tokens", true)],
+  ["before", "Most tokens before reduction", (a, b) => (b.before ?? b.tokens) - (a.before ?? a.tokens) || a.n - b.n],
   ["difficulty", "Most difficult", (a, b) => (b.puzzle.difficulty ?? -1) - (a.puzzle.difficulty ?? -1) || a.n - b.n],
 ];
 const STATUS = {
@@ -51,12 +52,29 @@ function gamesFrom(index) {
   });
 }
 
-function textOf(game) {
+// Does the list's text of a game hold this, in lower case? Put together once: that is what takes the time.
+function isAbout(game, sought) {
   const { puzzle } = game;
   puzzle.text ??= [puzzle.id, puzzle.title, ...puzzle.items, ...puzzle.groups.map((group) => group.theme)]
     .join("\n")
     .toLowerCase();
-  return `${puzzle.text}\n${game.rollout}\n${game.model}\n${game.file}:${game.line}`.toLowerCase();
+  game.text ??= `${game.rollout}\n${game.model}\n${game.file}:${game.line}`.toLowerCase();
+  return puzzle.text.includes(sought) || game.text.includes(sought);
+}
+
+// A game's tokens: those of the endpoint or of a trainer, as the page has them; before its reduction and after.
+function tokensOf(game) {
+  const about = game.estimated ? "≈ " : "";
+  const told = [
+    game.before !== null && `${count(game.before)} before reduction, ${count(game.tokens)} after`,
+    game.estimated && "estimated from the length of the replies, which nobody counted",
+  ];
+  return el(
+    "span",
+    { class: "number", title: told.filter(Boolean).join("; ") || null },
+    el("b", {}, `${about}${game.before === null ? "" : `${brief(game.before)} → `}${brief(game.tokens)}`),
+    el("small", {}, game.estimated ? "tokens, estimated" : "tokens"),
+  );
 }
 
 function saidIn(line) {
@@ -81,7 +99,7 @@ function tagsOf(game) {
 function strip(statuses) {
   const letters = [...statuses];
   const told = letters.map((letter) => STATUS[letter][1]).join(", ");
-  const most = 12;
+  const most = letters.length > 12 ? 11 : 12;
   return el(
     "span",
     { class: "strip", role: "img", "aria-label": `Guesses: ${told}` },

@@ -44,6 +44,7 @@ class List {
     const shows = SHOWS.map(([value, label, test]) => [value, label, this.games.filter(test).length]).filter(
       ([value, , number]) => number || value === "all",
     );
+    const reduced = this.games.some((game) => game.before !== null);
     this.show = "all";
     return el(
       "form",
@@ -102,7 +103,7 @@ class List {
         many("reason", "Reason", named("reason").sort()),
         many("model", "Model", named("model").sort()),
         many("file", "File", named("file")),
-        select("sort", "Sort", SORTS),
+        select("sort", "Sort", reduced ? SORTS : SORTS.filter(([value]) => value !== "before")),
       ),
     );
   }
@@ -126,7 +127,7 @@ class List {
         is("reason", game) &&
         is("model", game) &&
         is("file", game) &&
-        (!sought || textOf(game).includes(sought) || (this.inText?.has(game.n) ?? false)),
+        (!sought || isAbout(game, sought) || (this.inText?.has(game.n) ?? false)),
     );
     this.found.sort(order);
     this.page = 0;
@@ -180,9 +181,9 @@ class List {
     fill(
       this.pager,
       turn("First", this.page ? 0 : -1),
-      turn("Before", this.page - 1),
+      turn("Previous", this.page - 1),
       el("span", {}, `${count(this.page + 1)} of ${count(pages)}`),
-      turn("After", this.page + 1),
+      turn("Next", this.page + 1),
       turn("Last", this.page < pages - 1 ? pages - 1 : pages),
     );
   }
@@ -210,7 +211,7 @@ class List {
           el("b", {}, count(game.mistakes)),
           el("small", {}, game.mistakes === 1 ? "mistake" : "mistakes"),
         ),
-        el("span", { class: "number" }, el("b", {}, brief(game.tokens)), el("small", {}, "tokens")),
+        tokensOf(game),
       ),
     );
   }

@@ -23,14 +23,14 @@ function showOverview(all, games) {
       reasonsCard(all),
       mistakesCard(all),
       rewardsCard(all),
-      tokensCard(all, "Tokens per reply", "reply", all.replyTokens, [all.replyLimit], all.repliesOver),
+      tokensCard(all, "reply", all.replyTokens, [all.replyLimit], all.repliesOver, all.repliesEstimated),
       tokensCard(
         all,
-        "Tokens per game",
         "game",
         all.gameTokens,
         all.gameLimits.map(([limit]) => limit),
         all.gamesOver,
+        all.gamesEstimated,
       ),
       !all.examples && costCard(all),
     ),
@@ -88,24 +88,64 @@ function standing(all) {
 }
 
 function figures(all) {
-  const used = all.usage.input + all.usage.output;
-  const good = all.examples ? all.chosen : all.goodPuzzles;
   const shown = [
     ["Games won", percent(all.won, all.games), `${count(all.won)} of ${count(all.games)}`],
     ["Good games", percent(all.good, all.games), `${count(all.good)} of ${count(all.games)}`],
-    ["Doctored", count(all.doctored), "went on from a game that was cut"],
-    all.examples && ["Reduced", count(all.reduced), "reasoning made shorter"],
-    used > 0 && ["Tokens", brief(used), `${brief(all.usage.input)} in, ${brief(all.usage.output)} out, to play ${all.examples ? "these games" : "all games"}`],
-    used > 0 &&
-      (all.cost === null
-        ? ["Per good puzzle", good && used ? brief(Math.round(used / good)) : "unknown", "tokens of play, without reduction"]
-        : ["Per good puzzle", good ? dollars(all.cost / good) : "unknown", `${dollars(all.cost)} for play in all, without reduction`]),
+    ["Doctored", count(all.doctored), `of ${plural(all.games, "game")}: went on from one that was cut`],
+    all.examples && ["Reduced", count(all.reduced), `of ${plural(all.games, "game")}: reasoning made shorter`],
+    ...spentFigures(all),
   ];
   return shown
     .filter(Boolean)
-    .map(([name, figure, note]) =>
-      el("div", {}, el("dt", {}, name), el("dd", {}, el("strong", {}, figure), el("small", {}, note))),
+    .map(([name, figure, ...notes]) =>
+      el(
+        "div",
+        {},
+        el("dt", {}, name),
+        el("dd", {}, el("strong", {}, figure), notes.filter(Boolean).map((note) => el("small", {}, note))),
+      ),
     );
+}
+
+// What was spent, reduction included wherever it is known.
+function spentFigures(all) {
+  const { usage, reduction } = all;
+  const tokens = (used) => used.input + used.output;
+  const used = tokens(usage) + tokens(reduction.usage);
+  if (!used) return [];
+  const good = all.examples ? all.chosen : all.goodPuzzles;
+  const priced = all.cost !== null;
+  const played = priced ? all.cost : tokens(usage);
+  const reduced = priced ? reduction.cost : tokens(reduction.usage);
+  const say = (value) => (priced ? dollars(value) : brief(Math.round(value)));
+  const whose = all.examples ? "these games" : "all games";
+  const told = reduction.answers > reduction.unknown;
+  const paid = told
+    ? `${say(played)} to play ${whose}, ${say(reduced)} to reduce`
+    : `to play ${whose}${reduction.known && !reduction.answers ? "" : "; reduction is not in it"}`;
+  const unknown = [
+    all.usageEstimated && `${count(all.usageEstimated)} estimated`,
+    all.usageUnknown && `${count(all.usageUnknown)} unknown`,
+  ].filter(Boolean);
+  const doubts = unknown.length > 0 && `of ${plural(all.games, "game")} ${unknown.join(", ")}`;
+  const silent =
+    reduction.unknown > 0 && `of ${plural(reduction.answers, "reduction")} ${count(reduction.unknown)} unknown`;
+  const each = all.examples ? "Per example" : "Per good puzzle";
+  return [
+    [
+      "Tokens",
+      brief(used),
+      `${brief(usage.input + reduction.usage.input)} in, ${brief(usage.output + reduction.usage.output)} out`,
+      doubts,
+      silent,
+    ],
+    [
+      each,
+      good ? say((played + reduced) / good) : "unknown",
+      `${say(played + reduced)} in all: ${paid}`,
+      all.examples && "earlier and lost games are not in it",
+    ],
+  ];
 }
 
 // What is counted and not shown, and what is in the files and does not count.

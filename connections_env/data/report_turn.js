@@ -28,11 +28,12 @@ function turnOf(view, turn, nth) {
       el("h2", {}, `Turn ${nth}`),
       el("span", { class: `pill ${turn.status}` }, el("span", { "aria-hidden": "true" }, `${mark} `), verdictOf(turn)),
       before && el("span", { class: "pill" }, "of the earlier game"),
-      turn.unfit && el("span", { class: "pill unfit" }, `unfit: ${words(turn.unfit)}`),
+      turn.unfit && turn.unfit !== turn.reason && el("span", { class: "pill unfit" }, `unfit: ${words(turn.unfit)}`),
       el(
         "span",
         { class: "tokens" },
-        `${plural(turn.tokens, "token")}${turn.finish && turn.finish !== "stop" ? `, ended by ${turn.finish}` : ""}`,
+        turn.estimated ? `about ${plural(turn.tokens, "token")} (estimated)` : plural(turn.tokens, "token"),
+        turn.finish && turn.finish !== "stop" && `, ended by ${turn.finish}`,
       ),
     ),
     turn.status === "themes" ? themesOf(view) : guessOf(view, turn),
@@ -87,7 +88,16 @@ function themesOf(view) {
 
 function outcomeOf(view, turn, nth) {
   if (turn.feedback)
-    return el("figure", { class: "feedback" }, el("figcaption", {}, "Told"), el("pre", {}, visible(turn.feedback)));
+    return el(
+      "figure",
+      { class: "feedback" },
+      el(
+        "figcaption",
+        {},
+        view.text.retold ? "What the player is told here; its own tool said it otherwise" : "What the player was told",
+      ),
+      el("pre", {}, visible(turn.feedback)),
+    );
   const last = nth === view.text.turns.length;
   return last && el("p", { class: "ending" }, ENDINGS[view.game.ended] ?? said(words(view.game.ended)), ".");
 }
