@@ -26,9 +26,7 @@ GAME: dict[str, Any] = {
     "completion": MESSAGES,
     "reward": "float64",
     "accuracy": "float64",
-    "guess_history": [
-        {"words": ["string"], "status": "string", "category_idx": "int64 or null", "reason": "string or null"}
-    ],
+    "guess_history": [{"words": ["string"], "status": "string", "category_idx": "int64 or null"}],
     "categories": [{"group": "string", "members": ["string"], "linking_terms": ["string"]}],
     "doctored": "bool",
     "doctoring_type": "string",
@@ -57,7 +55,7 @@ MEANINGS = {
     "reward": "of the game: found groups 4, efficiency 1, valid guesses 0.5, 0.5 for each group only one away; "
     "perfect play has 5.5",
     "accuracy": "right guesses over the player's guesses",
-    "guess_history": "each guess and its verdict; `auto` is the last group, which completes itself",
+    "guess_history": "each guess and its verdict (none is invalid); `auto` is the last group, which completes itself",
     "categories": "the answer key; a group without linking terms has its theme as one",
     "doctored": "were turns of a failed game cut before it went on?",
     "doctoring_type": "`none` or `gameplay`",

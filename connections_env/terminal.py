@@ -30,6 +30,11 @@ def visible_lines(text: str) -> list[str]:
     return [visible(line) for line in _LINE_ENDS.split(text)]
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 game`, `1,200 games`; `many` where it is not `one` with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def notify(line: str) -> None:
     """A line that does not tear the progress bar. Lost without harm where nobody listens any more."""
     from tqdm import tqdm  # here, so that `--help` does without
