@@ -10,11 +10,12 @@ from pathlib import Path
 
 from connections_env.dataset import SftRow
 from connections_env.export import Export
+from connections_env.languages import in_words
 from connections_env.puzzle_files import READERS
 from connections_env.schema import MEANINGS, columns
 from connections_env.snippets import TEMPLATE, loading, playing, training
-from connections_env.splits import rule
-from connections_env.terminal import printable
+from connections_env.splits import Cut, rule
+from connections_env.terminal import counted, printable
 from connections_env.tokens import Limits
 
 MADE_HERE = "<!-- written by collate.py of connections-sft: a new run replaces the whole folder -->"
@@ -30,6 +31,7 @@ class About:
     limits: Limits
     folder: str
     """As a user who stands where the command was run names it, or its name alone."""
+    cut: Cut
     read: int = 0
     became: Mapping[str, int] = field(default_factory=dict)
     """What became of the rows read -> how many."""
@@ -57,25 +59,26 @@ def longest(rows: Iterable[Mapping[str, int]]) -> int:
 def text(games: Sequence[SftRow], counts: Mapping[str, int], lengths: Mapping[str, int], about: About) -> str:
     """The card below its head. `counts` are games by split, `lengths` the longest row of each configuration."""
     simulated = sum(game.simulated for game in games)
-    warning = f"> **{simulated:,} of {len(games):,} games were played by a simulated player**, not by a model: for "
+    played = f"{simulated:,} of {counted(len(games), 'game')} {'was' if simulated == 1 else 'were'}"
+    warning = f"> **{played} played by a simulated player**, not by a model: for "
     parts = [
         MADE_HERE,
         f"# {NAME}",
         *([f"{warning}trying things out, not for training."] if simulated else []),
-        f"{len(games):,} won games of the word game *Connections*: a board of items divides into groups that share a "
-        "theme; the player names one group a turn and is told how the guess went. Each reply of the player holds its "
-        "reasoning and one guess, and every game was played again from its own text before it was let in.",
+        f"{counted(len(games), 'won game')} of the word game *Connections*: a board of items divides into groups that "
+        "share a theme; the player names one group a turn and is told how the guess went. Each reply of the player "
+        "holds its reasoning and one guess, and every game was played again from its own text before it was let in.",
         loading(about.loads, counts["train"]),
         _columns(),
         _provenance(games),
         _doctoring(games),
         _filters(games, about),
         _budget(games, about),
-        f"## Splits\n\n{rule(about.export.test_size if 'test' in counts else 0, counts)}",
+        f"## Splits\n\n{rule(about.cut, counts)}",
         _statistics(games),
         training(about.loads, lengths, on_hub=bool(about.export.hub_id), has_test="test" in counts),
         playing(about.loads, on_hub=bool(about.export.hub_id)),
-        _limits(games),
+        _limits(games, about.export.languages),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -231,7 +234,7 @@ def _figure(number: float) -> str:
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.2f}"
 
 
-def _limits(games: Sequence[SftRow]) -> str:
+def _limits(games: Sequence[SftRow], languages: Sequence[str]) -> str:
     perfect = sum(game.accuracy == 1 for game in games)
     return f"""## Known limits
 
@@ -240,5 +243,6 @@ def _limits(games: Sequence[SftRow]) -> str:
 - Nothing judges the reasoning beyond the form of a reply and the guess it leads to; it may be wrong where the guess is
   right. It is the teacher's, with the teacher's habits and errors.
 - Harder puzzles are under-represented: a puzzle that no game won is not in.
-- The puzzles are in English, lean on its idioms and on common cultural knowledge, and belong to those who made them.
+- The puzzles are in {in_words(languages)}, lean on idioms and on common cultural knowledge, and belong to those who
+  made them.
 - Token counts hold for the tokenizer and the template named above, and for no other."""

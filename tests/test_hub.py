@@ -6,12 +6,13 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import httpx2
 import huggingface_hub
 import pytest
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
 import collate
 from connections_env.hub import hub_id
@@ -22,11 +23,18 @@ HfApi = huggingface_hub.HfApi
 TOKEN = "hf_secretsecretsecret"
 
 
+def answer(status):
+    request = httpx2.Request("POST", "https://huggingface.co/api/x", headers={"authorization": f"Bearer {TOKEN}"})
+    return httpx2.Response(status, request=request)
+
+
 class Hub:
     """The hub's client: records what is asked of it; `there` are the datasets it has, `broken` what it raises."""
 
     there: tuple[str, ...] = ()
+    card: str | None = "---\ntest_split:\n  size: 0.0\n  below: 0.0\n---\n"
     broken: Exception | None = None
+    unseen: Exception | None = None  # raised when the dataset is looked at
 
     def __init__(self):
         self.asked = []
@@ -34,13 +42,26 @@ class Hub:
     def __call__(self):  # in the place of the class HfApi
         return self
 
-    def repo_exists(self, repo, repo_type):
-        return (repo_type, repo) in [("dataset", name) for name in self.there]
+    def repo_info(self, repo, repo_type):
+        if self.unseen:
+            raise self.unseen
+        if (repo_type, repo) not in [("dataset", name) for name in self.there]:
+            raise RepositoryNotFoundError("no", response=answer(404))
+        return SimpleNamespace(sha="c0ffee")
+
+    def hf_hub_download(self, repo, name, repo_type, revision, local_dir):
+        assert (name, repo_type, revision) == ("README.md", "dataset", "c0ffee")
+        if self.card is None:
+            raise RemoteEntryNotFoundError("no", response=answer(404))
+        path = Path(local_dir) / name
+        path.write_text(self.card, encoding="utf-8")
+        return str(path)
 
     def create_repo(self, repo, repo_type, private):
         self.asked.append(("create", repo_type, repo, private))
 
-    def upload_folder(self, *, repo_id, folder_path, repo_type, commit_message, delete_patterns):
+    def upload_folder(self, *, repo_id, folder_path, repo_type, commit_message, delete_patterns, parent_commit):
+        assert parent_commit == ("c0ffee" if repo_id in self.there else None)
         if self.broken:
             raise self.broken
         names = sorted(str(path.relative_to(folder_path)) for path in Path(folder_path).rglob("*") if path.is_file())
@@ -211,8 +232,7 @@ def test_a_client_that_may_not_go_out_is_known_beforehand(hub, monkeypatch, caps
 
 
 def refused(status):
-    request = httpx2.Request("POST", "https://huggingface.co/api/x", headers={"authorization": f"Bearer {TOKEN}"})
-    return HfHubHTTPError(f"no {TOKEN}", response=httpx2.Response(status, request=request))
+    return HfHubHTTPError(f"no {TOKEN}", response=answer(status))
 
 
 @pytest.mark.parametrize(
