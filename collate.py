@@ -88,8 +88,8 @@ def run(
     if not outcome.written:
         replace_files(files)
     elif export.layout == "hf":
-        cut = _cut((one.row for one in candidates), outcome, output, export.test_size, published)
-        with new_folder(output, hf_files(outcome, output, export, limits, cut)) as put_in_place:
+        folder = _folder((one.row for one in candidates), outcome, output, export, limits, published)
+        with new_folder(output, folder) as put_in_place:
             replace_files(files)
             put_in_place()
     else:
@@ -97,14 +97,18 @@ def run(
     return outcome
 
 
-def _cut(rows: Iterable[GoodRow], outcome: Outcome, output: Path, size: float, published: Cut | None) -> Cut:
-    """Where the test split ends; says so where puzzles change sides by it."""
+def _folder(
+    rows: Iterable[GoodRow], outcome: Outcome, output: Path, export: Export, limits: Limits, published: Cut | None
+) -> dict[str, bytes]:
+    """The files of the folder; says so where puzzles change sides by it. Raises `BadRow`."""
     before = folder_cut(output)
-    cut = cut_for(size, [one for one in (published, before) if one], lambda: whole_sources(rows, notify))
-    if before and (changed := moved(before, cut, map(key_of, outcome.rows))):
+    earlier = [one for one in (published, before) if one]
+    outcome.cut = cut_for(export.test_size, earlier, lambda: whole_sources(rows, notify))
+    files = hf_files(outcome, output, export, limits)
+    if before and (changed := moved(before, outcome.cut, map(key_of, outcome.rows))):
         puzzles = counted(changed, "puzzle is", "puzzles are")
         notify(f"{puzzles} on another side, train or test, than in the {shown(output)} that this one replaces")
-    return cut
+    return files
 
 
 def summary(outcome: Outcome, output: Path) -> str:
@@ -114,6 +118,9 @@ def summary(outcome: Outcome, output: Path) -> str:
         head = f"rows read: {outcome.read}, examples written: {len(rows)} -> {shown(output)}"
         if outcome.splits:
             head += "\n" + ", ".join(f"{split}: {count}" for split, count in outcome.splits.items())
+            if outcome.cut.size >= 1:
+                asked = counted(int(outcome.cut.size), "puzzle")
+                head += f"\n--test-size {outcome.cut.below} is where the test split ends, asked for as {asked}"
         elif len(outcome.games) != (lines := sum(len(them) for _, made in outcome.games for them in made.values())):
             head += f"\na row a right reply: {lines}"
     else:

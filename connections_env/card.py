@@ -157,16 +157,24 @@ def _doctoring(games: Sequence[SftRow]) -> str:
     doctored = [game for game in games if game.doctored]
     resumed = sum(game.resumed_turns > 0 and not game.doctored for game in games)
     reduced = [game for game in games if game.reduced]
+    of_all = f"of {counted(len(games), 'game is', 'games are')}"
     lines = [
         "## Doctoring\n",
-        f"- **{len(doctored):,} of {len(games):,} games are doctored** (`doctoring_type: gameplay`): a failed game was "
-        "cut before its first invalid guess, unfit reply or losing mistake and played on from there. They show fewer "
-        f"failures than the teacher makes; {sum(game.resumed_turns for game in doctored):,} of their "
-        f"{sum(game.num_turns for game in doctored):,} replies come from before the cut.",
-        f"- {resumed:,} games were interrupted and went on later, with nothing cut.",
-        f"- **{len(reduced):,} of {len(games):,} games are reduced**: reasoning that was too long was shortened by a "
-        "model, guesses untouched.",
+        f"- **{len(doctored):,} {of_all} doctored** (`doctoring_type: gameplay`): a failed game was cut before its "
+        "first invalid guess, unfit reply or losing mistake and played on from there.",
     ]
+    if doctored:
+        lines[-1] += (
+            f" They show fewer failures than the teacher makes; {sum(game.resumed_turns for game in doctored):,} of "
+            f"their {sum(game.num_turns for game in doctored):,} replies come from before the cut."
+        )
+    if resumed:
+        games_were = counted(resumed, "game was", "games were")
+        lines.append(f"- {games_were} interrupted and went on later, with nothing cut.")
+    lines.append(
+        f"- **{len(reduced):,} {of_all} reduced**: reasoning that was too long was shortened by a model, guesses "
+        "untouched."
+    )
     if reduced:
         before, after = sum(game.tokens_before for game in reduced), sum(game.num_tokens for game in reduced)
         who = ", ".join(map(_named, sorted({game.reducer_model for game in reduced})))
@@ -181,7 +189,7 @@ def _filters(games: Sequence[SftRow], about: About) -> str:
         "the history, the reward and the outcome are what the rules give; it was won without an invalid guess; every "
         "reply is complete, with reasoning and exactly one guess; it is within the token limits; it is the best of "
         "its puzzle's games.\n",
-        f"| of {about.read:,} good games looked at | |",
+        f"| of {counted(about.read, 'good game')} looked at | |",
         "|---|---|",
         *(f"| {what} | {count:,} |" for what, count in sorted(about.became.items(), key=lambda one: (-one[1], one[0]))),
     ]
@@ -225,21 +233,24 @@ def _statistics(games: Sequence[SftRow]) -> str:
     )
 
 
-def _spread(numbers: Sequence[float]) -> tuple[float, ...]:
-    p25, median, p75 = statistics.quantiles(numbers, method="inclusive") if len(numbers) > 1 else [*numbers] * 3
-    return min(numbers), p25, median, p75, max(numbers), statistics.fmean(numbers)
+def _spread(numbers: Sequence[float]) -> tuple[float | None, ...]:
+    """Minimum, quartiles, maximum and mean; no quarters of fewer than four."""
+    p25, p75 = statistics.quantiles(numbers, method="inclusive")[::2] if len(numbers) >= 4 else (None, None)
+    return min(numbers), p25, statistics.median(numbers), p75, max(numbers), statistics.fmean(numbers)
 
 
-def _figure(number: float) -> str:
+def _figure(number: float | None) -> str:
+    if number is None:
+        return ""
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.2f}"
 
 
 def _limits(games: Sequence[SftRow], languages: Sequence[str]) -> str:
     perfect = sum(game.accuracy == 1 for game in games)
+    errors = "no errors" if perfect == len(games) else "few errors, and those it\n  sees are all recovered from"
     return f"""## Known limits
 
-- Only won games are in, and {perfect:,} of {len(games):,} without a mistake: the student sees few errors, and those it
-  sees are all recovered from.
+- Only won games are in, and {perfect:,} of {len(games):,} without a mistake: the student sees {errors}.
 - Nothing judges the reasoning beyond the form of a reply and the guess it leads to; it may be wrong where the guess is
   right. It is the teacher's, with the teacher's habits and errors.
 - Harder puzzles are under-represented: a puzzle that no game won is not in.

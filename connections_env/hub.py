@@ -53,7 +53,7 @@ class Published:
 def look(repo: str) -> Published | None:
     """The dataset of this name as the hub has it now; None where it has none. Raises `NotSent`."""
     import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
 
     client = huggingface_hub.HfApi()
     with _told(f"the hub did not tell whether it has {repo}", "nothing was written"):
@@ -67,7 +67,7 @@ def look(repo: str) -> Published | None:
                     repo, "README.md", repo_type="dataset", revision=commit or None, local_dir=folder
                 )
                 card = Path(path).read_text(encoding="utf-8", errors="replace")
-            except EntryNotFoundError:
+            except RemoteEntryNotFoundError:
                 card = ""
     return Published(commit, card)
 

@@ -16,7 +16,6 @@ from connections_env.formats import DATASET_INFO, Game, arrow, dataset_info, jso
 from connections_env.hf_folder import check_folder, folder_files, split_games
 from connections_env.records import BadRow
 from connections_env.selection import Outcome
-from connections_env.splits import Cut
 from connections_env.steps import MADE_BY as STEP_FILES
 from connections_env.terminal import notify
 from connections_env.tokens import Limits
@@ -38,9 +37,9 @@ def dataset_files(games: Sequence[Game], output: Path, export: Export) -> dict[P
     return files
 
 
-def hf_files(outcome: Outcome, output: Path, export: Export, limits: Limits, cut: Cut) -> dict[str, bytes]:
+def hf_files(outcome: Outcome, output: Path, export: Export, limits: Limits) -> dict[str, bytes]:
     """The dataset as a folder. Raises `BadRow` where nothing is left to train on."""
-    splits = split_games(outcome.games, cut)
+    splits = split_games(outcome.games, outcome.cut)
     outcome.splits = {split: len(games) for split, games in splits.items()}
     if "train" not in splits:
         games = "the one game" if outcome.accepted == 1 else f"all {outcome.accepted} games"
@@ -50,7 +49,7 @@ def hf_files(outcome: Outcome, output: Path, export: Export, limits: Limits, cut
     held_out = Counter(map(public_name, [*outcome.held_out.boards.values(), *outcome.held_out.ids.values()]))
     # As the command named it where that can be told to others; never the folders of this machine.
     folder = output.name if Path(shown(output.absolute())).is_absolute() else shown(output.absolute())
-    return folder_files(splits, About(export, limits, folder, cut, outcome.read, +outcome.became, held_out))
+    return folder_files(splits, About(export, limits, folder, outcome.cut, outcome.read, +outcome.became, held_out))
 
 
 def check_output(output: Path, inputs: Sequence[Path] = (), export: Export = Export()) -> None:  # noqa: B008  (frozen)
