@@ -113,5 +113,6 @@ class Reporter:
     def finish(self) -> None:
         """Says how many were left unnamed since the last call."""
         if self.count > self.limit:
-            notify(f"... and {self.count - self.limit} more lines skipped; -v names them all")
+            more = counted(self.count - self.limit, "more line")
+            notify(f"... and {more} skipped; -v names them all")
         self.count = 0
