@@ -76,10 +76,11 @@ def whole_sources(rows: Iterable[Rollout], report: Callable[[str], None]) -> set
 
 def check_published(size: float, published: Cut, name: str) -> None:
     """Raises `UsageError` where puzzles would change sides against a dataset that others have."""
-    if published.size != size:
+    if size not in (published.size, published.below):  # a number may be given as the share that it became
+        was, now = (int(one) if one.is_integer() else one for one in (published.size, size))
         raise UsageError(
-            f"{name} was split with --test-size {published.size:g}, and --test-size {size:g} would move puzzles "
-            "from one side to the other; give the same size, or another dataset"
+            f"{name} was split with --test-size {was}, and --test-size {now} would move puzzles from one side to the "
+            "other; give the same size, or another dataset"
         )
 
 

@@ -310,6 +310,14 @@ def test_a_number_of_puzzles_is_the_cut_that_it_is_on_the_hub(hub):
     assert len(pyarrow.parquet.read_table("sft_dataset/trl/test-00000-of-00001.parquet")) == 2
 
 
+@pytest.mark.parametrize(("size", "status"), [("12", 0), ("0.123456789", 0), ("0.1234568", 2), ("11", 2)])
+def test_a_number_may_be_given_as_the_share_that_it_is_on_the_hub(hub, capsys, size, status):
+    hub.there = ("me/games",)
+    hub.card = "---\ntest_split:\n  size: 12.0\n  below: 0.123456789\n---\n"
+    assert push("--yes", "--test-size", size) == status
+    assert (f"with --test-size 12, and --test-size {size} would move" in capsys.readouterr().err) == bool(status)
+
+
 @pytest.mark.parametrize("card", [None, "", "# Theirs", "---\na: [\n---\n"])
 def test_a_dataset_that_does_not_tell_how_it_was_split_is_replaced_with_a_word_of_it(hub, capsys, card):
     hub.there, hub.card = ("me/games",), card
