@@ -19,21 +19,23 @@ from pathlib import Path
 
 from connections_env import report as report_page
 from connections_env.arguments import UsageError, command_parser
+from connections_env.card_head import cut_of
 from connections_env.command import exit_status
-from connections_env.examples import ID_PREFIX
+from connections_env.examples import ID_PREFIX, GoodRow
 from connections_env.export import Export, add_export_flags, export_of
 from connections_env.files import shown
 from connections_env.flags import add_flags
 from connections_env.heldout import HeldOut, hold_out, hold_out_other_splits
-from connections_env.hf_folder import new_folder
-from connections_env.hub import check_login, push
+from connections_env.hf_folder import folder_cut, key_of, new_folder
+from connections_env.hub import Published, check_login, look, push
 from connections_env.outputs import REJECTS, RERUN, check_output, dataset_files, hf_files
 from connections_env.records import BadRow
 from connections_env.report_source import of_examples
 from connections_env.selection import Outcome, Reject, choose_all, read_candidates
+from connections_env.splits import Cut, check_published, cut_for, moved, whole_sources
 from connections_env.steps import check_input, check_writable, lines_of, replace_files, rerun_list
 from connections_env.tables import distribution_table, reasons_table, share
-from connections_env.terminal import Reporter, notify
+from connections_env.terminal import Reporter, counted, notify
 from connections_env.tokens import Limits, Tokenizer, limits_of, load_tokenizer
 from connections_env.validation import Requirements
 
@@ -51,12 +53,14 @@ def run(
     default_exclude: bool = True,
     allow_simulated: bool = False,
     export: Export = Export(),  # noqa: B008  (frozen)
+    published: Cut | None = None,
     strict: bool = False,
     report: Callable[[str], None] = notify,
 ) -> Outcome:
     """Writes the dataset, and the rejects and the puzzles without a row beside it: all of it or nothing.
 
-    Without a single row, or with a reject where `strict`, `output` stays as it was.
+    Without a single row, or with a reject where `strict`, `output` stays as it was. `published` is the cut between the
+    splits of the dataset that a folder is to replace on the hub.
     Raises `UsageError`, `SourceError`, `FutureRow`, OSError.
     """
     check_output(output, inputs, export)
@@ -85,12 +89,27 @@ def run(
     if not outcome.written:
         replace_files(files)
     elif export.layout == "hf":
-        with new_folder(output, hf_files(outcome, output, export, limits)) as put_in_place:
+        folder = _folder((one.row for one in candidates), outcome, output, export, limits, published)
+        with new_folder(output, folder) as put_in_place:
             replace_files(files)
             put_in_place()
     else:
         replace_files(files | dataset_files(outcome.games, output, export))
     return outcome
+
+
+def _folder(
+    rows: Iterable[GoodRow], outcome: Outcome, output: Path, export: Export, limits: Limits, published: Cut | None
+) -> dict[str, bytes]:
+    """The files of the folder; says so where puzzles change sides by it. Raises `BadRow`."""
+    before = folder_cut(output)
+    earlier = [one for one in (published, before) if one]
+    outcome.cut = cut_for(export.test_size, earlier, lambda: whole_sources(rows, notify))
+    files = hf_files(outcome, output, export, limits)
+    if before and (changed := moved(before, outcome.cut, map(key_of, outcome.rows))):
+        puzzles = counted(changed, "puzzle is", "puzzles are")
+        notify(f"{puzzles} on another side, train or test, than in the {shown(output)} that this one replaces")
+    return files
 
 
 def summary(outcome: Outcome, output: Path) -> str:
@@ -100,6 +119,9 @@ def summary(outcome: Outcome, output: Path) -> str:
         head = f"rows read: {outcome.read}, examples written: {len(rows)} -> {shown(output)}"
         if outcome.splits:
             head += "\n" + ", ".join(f"{split}: {count}" for split, count in outcome.splits.items())
+            if outcome.cut.size >= 1:
+                asked = counted(int(outcome.cut.size), "puzzle")
+                head += f"\n--test-size {outcome.cut.below} is where the test split ends, asked for as {asked}"
         elif len(outcome.games) != (lines := sum(len(them) for _, made in outcome.games for them in made.values())):
             head += f"\na row a right reply: {lines}"
     else:
@@ -217,8 +239,8 @@ def _collate(args: argparse.Namespace) -> int:
     check_writable(args.output_dir)
     check_writable(output.absolute().parent)
     inputs = existing_inputs(args.inputs, args.output_dir)
-    if export.hub_id:
-        check_login()
+    there = _published(export) if export.hub_id else None
+    published = cut_of(there.card) if there else None
     report = Reporter(args.verbose)
     outcome = run(
         inputs,
@@ -229,6 +251,7 @@ def _collate(args: argparse.Namespace) -> int:
         default_exclude=not args.no_default_exclude,
         allow_simulated=args.allow_simulated,
         export=export,
+        published=published,
         strict=args.strict,
         report=report,
     )
@@ -236,12 +259,23 @@ def _collate(args: argparse.Namespace) -> int:
     print(summary(outcome, output))
     if outcome.written and export.hub_id:
         sys.stdout.flush()
-        print(f"\nsent to {push(output, export.hub_id, yes=args.yes)}")
+        print(f"\nsent to {push(output, export.hub_id, there, yes=args.yes)}")
     if report_page.wanted(args):
         refused = {reject.place: reject.reason for reject in outcome.rejects}
         games = of_examples(inputs, [row.rollout_id for row in outcome.rows], refused, outcome.spares_used)
         report_page.make(args, games, limits_of(args), load_tokenizer(args.tokenizer))
     return 0 if outcome.written else 1
+
+
+def _published(export: Export) -> Published | None:
+    """The dataset that is to be replaced on the hub, known to be split in the same way."""
+    check_login()
+    there = look(export.hub_id)
+    if there and (cut := cut_of(there.card)):
+        check_published(export.test_size, cut, f"{export.hub_id} on the hub")
+    elif there:
+        notify(f"{export.hub_id} on the hub does not tell how it was split, so its puzzles may change sides")
+    return there
 
 
 def main(argv: list[str] | None = None) -> int:

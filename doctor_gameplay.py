@@ -31,7 +31,7 @@ from connections_env.records import BadRow, ResumedFrom, Rollout
 from connections_env.salvage import job_row
 from connections_env.session import alone, open_endpoint, play_jobs, results_folder, rollout_ids
 from connections_env.steps import check_input, check_writable, locked, read_step, write_rows
-from connections_env.terminal import Reporter, notify, say
+from connections_env.terminal import Reporter, counted, notify, say
 
 DOCTORED, RERUN = "doctored_gameplay.jsonl", "doctor_gameplay_rerun.jsonl"
 
@@ -209,17 +209,17 @@ async def _play(args: argparse.Namespace, source: Path, folder: Path) -> int:
             return (halt.exit_status if halt else 0) or 1
     left = write(ward, args.output_dir)
     not_played = {
-        "jobs of puzzles doctored earlier were not played again": ward.already_doctored,
-        "jobs had a good game in the results already": ward.found_earlier,
-        "jobs were second ones of their puzzle and not played": ward.second_jobs,
-        "jobs are not what their rows say and were not played": ward.disagreeing,
-        "lines are no jobs": ward.unreadable,
+        "jobs of puzzles doctored earlier, not played again": ward.already_doctored,
+        "jobs with a good game in the results already": ward.found_earlier,
+        "second jobs of their puzzles, not played": ward.second_jobs,
+        "jobs that are not what their rows say, not played": ward.disagreeing,
+        "lines that are no jobs": ward.unreadable,
     }
     for what, count in not_played.items():
         if count:
-            print(f"{count} {what}")
-    print(f"{len(ward.doctored)} doctored games -> {shown(args.output_dir / DOCTORED)}")
-    print(f"{len(left)} jobs to run again -> {shown(args.output_dir / RERUN)}")
+            print(f"{what}: {count:,}")
+    print(f"{counted(len(ward.doctored), 'doctored game')} -> {shown(args.output_dir / DOCTORED)}")
+    print(f"{counted(len(left), 'job')} to run again -> {shown(args.output_dir / RERUN)}")
     if halt:
         say(f"stopped: {halt.why}")
         return halt.exit_status

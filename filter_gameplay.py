@@ -28,7 +28,7 @@ from connections_env.sources import chosen_puzzles
 from connections_env.standings import UNUSED, Standings, fetch, keys_of
 from connections_env.steps import check_writable, lines_of, replace_files, write_rows
 from connections_env.tables import distribution_table, reasons_table
-from connections_env.terminal import Reporter, notify
+from connections_env.terminal import Reporter, counted, notify
 from connections_env.tokens import Limits, Tokenizer, load_tokenizer
 
 RESULTS = Path(__file__).parent / "generate_results"
@@ -139,7 +139,7 @@ def summary(result: Sorted, output_dir: Path, tokenizer: Tokenizer) -> str:
     total = len(result.good) + len(result.bad)
     good, bad = shown(output_dir / GOOD), shown(output_dir / BAD)
     parts = [
-        f"{total} puzzles: {len(result.good)} good -> {good}, {len(result.bad)} bad -> {bad}"
+        f"{counted(total, 'puzzle')}: {len(result.good)} good -> {good}, {len(result.bad)} bad -> {bad}"
         if total
         else f"no rollout to export; {good} and {bad} were not written",
         distribution_table(figures(result.good, tokenizer)),
@@ -183,7 +183,7 @@ def _filter(args: argparse.Namespace) -> int:
     if found and args.export_rerun_puzzles:
         ids = rerun_ids(result, puzzles)
         replace_files({args.output_dir / RERUN: lines_of(ids)})
-        print(f"\n{len(ids)} puzzles to run again -> {shown(args.output_dir / RERUN)}")
+        print(f"\n{counted(len(ids), 'puzzle')} to run again -> {shown(args.output_dir / RERUN)}")
     if result.standings and report_page.wanted(args):
         source = of_results(result.standings, results_of(args.inputs), puzzles if chosen else None)
         report_page.make(args, source, Limits())

@@ -51,7 +51,7 @@ from connections_env.sources import NotOnDisk, chosen_puzzles
 from connections_env.standings import Standings, fetch, keys_of
 from connections_env.steps import check_writable, lines_of, replace_files
 from connections_env.streams import survey
-from connections_env.terminal import Reporter, notify, say
+from connections_env.terminal import Reporter, counted, notify, say
 from connections_env.tokens import limits_of, load_tokenizer
 from generate_rollouts import fresh_jobs
 
@@ -104,7 +104,7 @@ def look(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter, *, p
     counts, where = standings.counts, shown(folder)
     others = len(standings.others(puzzles)) if puzzles_known and not args.all_puzzles else 0
     if others:
-        notify(f"{where}: results of {others} other puzzles are left out (--all-puzzles takes them in)")
+        notify(f"{where}: results of {counted(others, 'other puzzle')} are left out (--all-puzzles takes them in)")
     if standings.mixed:
         notify(f"{where}: {standings.account()}")
     for line in standings.differences:
@@ -114,7 +114,7 @@ def look(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter, *, p
             f"{where}: {counts['verdicts that agree']:,} of {compared:,} verdicts of other tools agree with the replay"
         )
     if counts["simulated"] and not args.offline:
-        notify(f"{where}: {counts['simulated']} rollouts are of the simulated player")
+        notify(f"{where}: {counted(counts['simulated'], 'rollout is', 'rollouts are')} of the simulated player")
     return standings
 
 
@@ -183,7 +183,7 @@ async def loop(args: argparse.Namespace, report: Reporter) -> tuple[int, Source]
             tally, path = await play_jobs(made, endpoint.get(), lambda: claim_results_file(folder), args)
             where = shown(path) if path else "no file"
             unfinished = f", {tally.unfinished} of them unfinished" if tally.unfinished else ""
-            notify(f"loop {number}: {tally.games} of {len(made)} games played{unfinished}, in {where}")
+            notify(f"loop {number}: {tally.games:,} of {counted(len(made), 'game')} played{unfinished}, in {where}")
             standings.read(results_files(folder))
             report.finish()
             before = {one.key for one in situation.good}
@@ -236,7 +236,8 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
         )
     print(reduction_tables.summary(reduced, time.monotonic() - began), end="\n\n")
     if reduced.left:
-        notify(f"{args.export} was not written: {reduced.left} games are still to be reduced; run the command again")
+        left = counted(reduced.left, "game is", "games are")
+        notify(f"{args.export} was not written: {left} still to be reduced; run the command again")
         return 1
     outcome = collate.run([streams[0].output], args.export, tokenizer=tokenizer, limits=limits, report=report)
     report.finish()
@@ -253,7 +254,7 @@ def spent(endpoint: Endpoint, seconds: float) -> str:
     used = endpoint.usage
     cost = "" if endpoint.cost is None else f", {endpoint.cost:.4f} USD"
     return (
-        f"Spent: {used.requests:,} requests ({endpoint.failed_attempts:,} failed), {used.input:,} tokens in "
+        f"Spent: {counted(used.requests, 'request')} ({endpoint.failed_attempts:,} failed), {used.input:,} tokens in "
         f"({used.cached:,} cached), {used.output:,} out ({used.reasoning:,} reasoning){cost}, {seconds:.1f} s"
     )
 
@@ -266,16 +267,13 @@ def next_steps(situation: Situation, args: argparse.Namespace, folder: Path) -> 
     if args.restart_unsalvageable:
         left += len(situation.unsalvageable)
     if left:
-        steps.append(f"  {again}  # {_puzzles(left)} left to play")
+        steps.append(f"  {again}  # {counted(left, 'puzzle is', 'puzzles are')} left to play")
     elif situation.unsalvageable:
-        steps.append(f"  {again} --restart-unsalvageable  # {_puzzles(len(situation.unsalvageable))} left to play")
+        puzzles = counted(len(situation.unsalvageable), "puzzle is", "puzzles are")
+        steps.append(f"  {again} --restart-unsalvageable  # {puzzles} left to play")
     else:
         steps.append(f"  {again} --dry-run  # all is good")
     return "\n".join(steps)
-
-
-def _puzzles(count: int) -> str:
-    return "1 puzzle is" if count == 1 else f"{count} puzzles are"
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -23,7 +23,7 @@ from connections_env.records import BadRow
 from connections_env.salvage import job_row
 from connections_env.steps import check_input, check_writable, lines_of, read_step, replace_files, write_rows
 from connections_env.tables import reasons_table
-from connections_env.terminal import Reporter
+from connections_env.terminal import Reporter, counted
 from connections_env.truncation import Truncate
 
 JOBS, UNSALVAGEABLE = "doctor_gameplay.jsonl", "unsalvageable_puzzles.txt"
@@ -58,14 +58,17 @@ def run(source: Path, output: Path, truncate: Truncate, report: Reporter) -> Pre
 
 def summary(prepared: Prepared, output: Path, unreadable: int) -> str:
     rows = len(prepared.jobs) + len(prepared.unsalvageable) + prepared.disagreeing + unreadable
-    counted = {
+    became = {
         "salvageable": len(prepared.jobs),
         "unsalvageable": len(prepared.unsalvageable),
         "not what its row says": prepared.disagreeing,
         "unreadable": unreadable,
     }
     cuts = Counter(job.cut_why or f"nothing: it was {job.rejection}" for job in prepared.jobs)
-    parts = [f"{rows} bad games -> {len(prepared.jobs)} jobs in {shown(output)}", reasons_table(counted, rows)]
+    parts = [
+        f"{counted(rows, 'bad game')} -> {counted(len(prepared.jobs), 'job')} in {shown(output)}",
+        reasons_table(became, rows),
+    ]
     if prepared.jobs:
         parts += ["Cut because of:", reasons_table(cuts, len(prepared.jobs))]
     return "\n\n".join(parts)
@@ -95,7 +98,7 @@ def _prepare(args: argparse.Namespace) -> int:
     print(summary(prepared, output, unreadable))
     if args.export_unsalvageable:
         replace_files({args.output_dir / UNSALVAGEABLE: lines_of(prepared.unsalvageable)})
-        print(f"\n{len(prepared.unsalvageable)} ids -> {shown(args.output_dir / UNSALVAGEABLE)}")
+        print(f"\n{counted(len(prepared.unsalvageable), 'id')} -> {shown(args.output_dir / UNSALVAGEABLE)}")
     return 0
 
 

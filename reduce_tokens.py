@@ -40,7 +40,7 @@ from connections_env.steps import (
     rerun_list,
 )
 from connections_env.streams import REJECTS, RERUN, Outcome, Stream, lost_puzzles, survey
-from connections_env.terminal import Reporter, notify, say
+from connections_env.terminal import Reporter, counted, notify, say
 from connections_env.tokens import limits_of, load_tokenizer
 
 GOOD, DOCTORED = "good_examples.jsonl", "doctored_gameplay.jsonl"
@@ -101,7 +101,7 @@ async def _reduce_all(
 
     rejected = 0
     progress = Progress(
-        "rows",
+        "row",
         len(todo),
         endpoint,
         lambda: f"{progress.done - rejected:,} reduced, {rejected:,} rejected",
@@ -215,7 +215,8 @@ async def _reduce(args: argparse.Namespace) -> int:
     why = outcome.halt.why if outcome.halt else "the endpoint gave some requests up"
     say(f"stopped: {why}")
     kept = "what was paid for is kept: " if ledger.complete else ""
-    say(f"{over - outcome.left} of {over} rows are finished, the outputs are as they were; {kept}{SAME_COMMAND}")
+    finished = f"{over - outcome.left:,} of {counted(over, 'row is', 'rows are')} finished"
+    say(f"{finished}, the outputs are as they were; {kept}{SAME_COMMAND}")
     # A used-up budget leaves the outputs unwritten: the next step must not go on with old ones.
     return (outcome.halt.exit_status if outcome.halt else 0) or 1
 

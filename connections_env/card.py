@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from connections_env.dataset import SftRow
 from connections_env.export import Export
 from connections_env.game import mistakes_in
+from connections_env.languages import in_words
 from connections_env.provenance import doctoring, provenance, simulated
 from connections_env.rewards import perfect
 from connections_env.rulesets import RULESETS, Ruleset
 from connections_env.schema import MEANINGS, columns
 from connections_env.snippets import TEMPLATE, loading, playing, training
-from connections_env.splits import rule
+from connections_env.splits import Cut, rule
+from connections_env.terminal import counted
 from connections_env.tokens import Limits
 
 MADE_HERE = "<!-- written by collate.py of connections-sft: a new run replaces the whole folder -->"
@@ -37,6 +39,7 @@ class About:
     limits: Limits
     folder: str
     """As a user who stands where the command was run names it, or its name alone."""
+    cut: Cut
     read: int = 0
     became: Mapping[str, int] = field(default_factory=dict)
     """What became of the rows read -> how many."""
@@ -70,9 +73,10 @@ def text(games: Sequence[SftRow], counts: Mapping[str, int], lengths: Mapping[st
         MADE_HERE,
         f"# {NAME}",
         *([warning] if warning else []),
-        f"{len(games):,} won games of the word game *Connections*: a board of items divides into groups that share a "
-        "theme; the player names one group a turn and is told how the guess went. Each reply of the player holds its "
-        f"reasoning and one guess{asks}, and every game was played again from its own text before it was let in.",
+        f"{counted(len(games), 'won game')} of the word game *Connections*: a board of items divides into groups that "
+        "share a theme; the player names one group a turn and is told how the guess went. Each reply of the player "
+        f"holds its reasoning and one guess{asks}, and every game was played again from its own text before it was let "
+        "in.",
         loading(about.loads, counts["train"]),
         _columns(),
         _rules(games, names),
@@ -80,11 +84,11 @@ def text(games: Sequence[SftRow], counts: Mapping[str, int], lengths: Mapping[st
         doctoring(games),
         _filters(games, names, about),
         _budget(games, about),
-        f"## Splits\n\n{rule(about.export.test_size if 'test' in counts else 0, counts)}",
+        f"## Splits\n\n{rule(about.cut, counts)}",
         _statistics(games),
         training(about.loads, lengths, on_hub=bool(about.export.hub_id), has_test="test" in counts),
         playing(about.loads, on_hub=bool(about.export.hub_id)),
-        _limits(games),
+        _limits(games, about.export.languages),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -158,7 +162,7 @@ def _filters(games: Sequence[SftRow], rulesets: Sequence[Ruleset], about: About)
         "the history, the reward and the outcome are what the rules give; it was won without an invalid guess"
         f"{themes}; every reply is complete, with reasoning and exactly one answer; it is within the token limits; it "
         "is the best of its puzzle's games.\n",
-        f"| of {about.read:,} good games looked at | |",
+        f"| of {counted(about.read, 'good game')} looked at | |",
         "|---|---|",
         *(f"| {what} | {count:,} |" for what, count in sorted(about.became.items(), key=lambda one: (-one[1], one[0]))),
     ]
@@ -210,23 +214,27 @@ def by_kind(games: Sequence[SftRow]) -> dict[tuple[str, str], list[SftRow]]:
     return found
 
 
-def _spread(numbers: Sequence[float]) -> tuple[float, ...]:
-    p25, median, p75 = statistics.quantiles(numbers, method="inclusive") if len(numbers) > 1 else [*numbers] * 3
-    return min(numbers), p25, median, p75, max(numbers), statistics.fmean(numbers)
+def _spread(numbers: Sequence[float]) -> tuple[float | None, ...]:
+    """Minimum, quartiles, maximum and mean; no quarters of fewer than four."""
+    p25, p75 = statistics.quantiles(numbers, method="inclusive")[::2] if len(numbers) >= 4 else (None, None)
+    return min(numbers), p25, statistics.median(numbers), p75, max(numbers), statistics.fmean(numbers)
 
 
-def _figure(number: float) -> str:
+def _figure(number: float | None) -> str:
+    if number is None:
+        return ""
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.2f}"
 
 
-def _limits(games: Sequence[SftRow]) -> str:
+def _limits(games: Sequence[SftRow], languages: Sequence[str]) -> str:
     faultless = sum(not _wrong_guesses(game) for game in games)
+    errors = "no errors" if faultless == len(games) else "few errors, and those it\n  sees are all recovered from"
     return f"""## Known limits
 
-- Only won games are in, and {faultless:,} of {len(games):,} without a wrong guess: the student sees few errors, and
-  those it sees are all recovered from.
+- Only won games are in, and {faultless:,} of {len(games):,} without a wrong guess: the student sees {errors}.
 - Nothing judges the reasoning beyond the form of a reply and the guess it leads to; it may be wrong where the guess is
   right. It is the models' named above, with their habits and errors.
 - Harder puzzles are under-represented: a puzzle that no game won is not in.
-- The puzzles are in English, lean on its idioms and on common cultural knowledge, and belong to those who made them.
+- The puzzles are in {in_words(languages)}, lean on idioms and on common cultural knowledge, and belong to those who
+  made them.
 - Token counts hold for the tokenizer and the template named above, and for no other."""

@@ -6,10 +6,26 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from connections_env.examples import ID_PREFIX, GoodRow, count_row, exported
+from connections_env.game import Status
 from connections_env.play import replay_rollout
-from connections_env.records import Category, GuessRow, history_of
+from connections_env.records import Category, history_of
 from connections_env.rewards import reward
 from connections_env.tokens import Tokenizer
+
+
+class Guess(BaseModel):
+    """A guess and its verdict.
+
+    Results say of an invalid guess why it is one. A game with an invalid guess is not let in, so that here the column
+    would be null in all rows of all files: a JSON file has no type for such a one, and would load with other features
+    than the same rows in Parquet.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    words: list[str]
+    status: Status
+    category_idx: int | None
+    """Of the group in the order of `categories`; null for a wrong guess. A won game has right ones too."""
 
 
 class SftRow(BaseModel):
@@ -26,7 +42,7 @@ class SftRow(BaseModel):
     reward: float
     accuracy: float
     """Right guesses over the player's guesses."""
-    guess_history: list[GuessRow]
+    guess_history: list[Guess]
     categories: list[Category]
     ruleset: str
     doctored: bool
@@ -71,7 +87,7 @@ def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
         completion=exported(row.completion),
         reward=reward(end),
         accuracy=right / len(end.player_turns),
-        guess_history=history_of(end),
+        guess_history=[Guess(**guess.model_dump(exclude={"reason"})) for guess in history_of(end)],
         categories=[*map(_with_terms, row.info.categories)],
         ruleset=row.ruleset.name,
         doctored=row.doctored,

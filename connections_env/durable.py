@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from connections_env.files import shown
-from connections_env.terminal import notify
+from connections_env.terminal import counted, notify
 
 SYNC_EVERY = 0.05  # seconds between fsyncs while rows come in
 
@@ -122,16 +122,17 @@ class ResultsFile:
                 self._count(waiting)
 
 
-def rescue(rows: list[str], name: str, what: str, home: Path) -> bool:
+def rescue(rows: list[str], name: str, what: tuple[str, str], home: Path) -> bool:
     """Writes rows that belong in a folder to the system's temporary one, often another disk, and says where.
 
-    False where that cannot be done either, which it says too.
+    `what` they are, for one of them and for several. False where that cannot be done either, which it says too.
     """
     try:
         with tempfile.NamedTemporaryFile(prefix=f"{name}_rescued_", suffix=".jsonl", delete=False) as file:
             file.writelines(row.encode() + b"\n" for row in rows)
     except OSError as error:
-        notify(f"{len(rows)} {what} could not be saved anywhere: {error.strerror}")
+        notify(f"{counted(len(rows), *what)} could not be saved anywhere: {error.strerror}")
         return False
-    notify(f"{len(rows)} {what} that could not be saved are in {file.name}; move it to {shown(home)}")
+    where = "is" if len(rows) == 1 else "are"
+    notify(f"{counted(len(rows), *what)} that could not be saved {where} in {file.name}; move it to {shown(home)}")
     return True

@@ -19,7 +19,7 @@ from connections_env.play import Answer, PromptTooLong, Stopped
 from connections_env.prices import Prices
 from connections_env.prompts import Message
 from connections_env.records import Usage
-from connections_env.terminal import show_trace
+from connections_env.terminal import counted, show_trace
 from connections_env.width import Width
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class Endpoint:
         if failure.too_long and (self._proven or resumed):  # a game that goes on may be too long all by itself
             raise PromptTooLong
         status = failure.status or 0
-        answers = "1 answer" if self.answers == 1 else f"{self.answers:,} answers"
+        answers = counted(self.answers, "answer")
         when = f"refused a request after {answers}" if self._proven else "refused the first request"
         way_out = _WAY_OUT.get(status, "check --model, --sampling-args and the other request flags")
         self.stop(
@@ -268,7 +268,7 @@ class Endpoint:
         if not self._proven:
             self._stop_for_outage(what)
         self._given_up = what
-        self._notify(f"gave a request up after {attempts.made} attempts ({what}); the next run asks again")
+        self._notify(f"gave a request up after {counted(attempts.made, 'attempt')} ({what}); the next run asks again")
         raise Stopped
 
     def _stop_for_outage(self, what: str) -> NoReturn:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from connections_env.prices import Prices
 from connections_env.records import Usage
+from connections_env.terminal import counted
 
 
 @dataclass(slots=True)
@@ -35,7 +36,7 @@ class Estimate(NamedTuple):
     def __str__(self) -> str:
         cost = "" if self.cost is None else f", {self.cost:.4f} USD"
         return (
-            f"{self.games:,} {'game' if self.games == 1 else 'games'}, about {self.usage.input:,} tokens in, "
+            f"{counted(self.games, 'game')}, about {self.usage.input:,} tokens in, "
             f"{self.usage.output:,} out{cost} (by the mean of {self.of:,})"
         )
 

@@ -2,14 +2,18 @@
 
 import argparse
 import difflib
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from connections_env.arguments import UsageError
 from connections_env.hub import hub_id
+from connections_env.languages import language_codes
 from connections_env.schema import FORMATS, HF_LAYOUTS, REASONINGS, Format, Reasoning
 from connections_env.splits import share_or_number
 
 TEST_SIZE = 0.1
+_OF_THE_FOLDER = ("license", "license_name", "license_link", "language", "test_size", "push_to_hub", "yes")
 
 # The hub refuses a card with another id in it ("Licenses" in its documentation); `other` stands for all the rest.
 # fmt: off
@@ -39,6 +43,12 @@ class Export:
     """Parquet beside JSONL."""
     license: str = ""
     """Of a `hf` folder."""
+    license_name: str = ""
+    """Of a license that the hub has no id for."""
+    license_link: str = ""
+    """Where that one can be read: an address, or a file that goes into the folder."""
+    languages: tuple[str, ...] = ("en",)
+    """Of the puzzles of a `hf` folder."""
     test_size: float = 0.0
     """Of a `hf` folder: a share of the puzzles where below 1, else their number."""
     hub_id: str = ""
@@ -59,7 +69,7 @@ def add_export_flags(parser: argparse.ArgumentParser) -> None:
         "openai: messages and nothing else; sharegpt: conversations; per-turn: a row a right reply, after a history "
         "without reasoning; hf: a folder for the hub with trl, messages and per-turn as Parquet",
     )
-    group.add_argument("--parquet", action="store_true", help="write Parquet beside JSONL")
+    group.add_argument("--parquet", action="store_true", help="write Parquet beside JSONL (hf is Parquet as it is)")
     group.add_argument(
         "--reasoning-format",
         choices=REASONINGS,
@@ -68,10 +78,28 @@ def add_export_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--license", type=license_id, metavar="ID", help="hf: the dataset's, such as cc-by-4.0; needed")
     group.add_argument(
+        "--license-name",
+        type=license_name,
+        metavar="NAME",
+        help="hf: its name, such as my-license-1.0, where ID is other",
+    )
+    group.add_argument(
+        "--license-link",
+        metavar="LINK",
+        help="hf: where it can be read, an address or a file that goes into the folder",
+    )
+    group.add_argument(
+        "--language",
+        type=language_codes,
+        action="extend",
+        metavar="CODE",
+        help="hf: of the puzzles, as ISO 639 or BCP 47 names it (en); several between commas, or given more than once",
+    )
+    group.add_argument(
         "--test-size",
         type=share_or_number,
         metavar="N",
-        help=f"hf: puzzles of the test split, a share below 1 or a number ({TEST_SIZE}); 0 for none",
+        help=f"hf: puzzles of the test split, a share below 1 or a number of the source's ({TEST_SIZE}); 0 for none",
     )
     group.add_argument(
         "--push-to-hub", type=hub_id, metavar="ID", help="hf: send the folder to this dataset of the hub"
@@ -88,16 +116,27 @@ def license_id(text: str) -> str:
     raise argparse.ArgumentTypeError(f"{text!r} is no license id of the hub{meant} (other is for all it has no id for)")
 
 
+def license_name(text: str) -> str:
+    """The value of `--license-name`: an id of one's own."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name for a license: letters, digits, dots and hyphens, such as my-license-1.0"
+        )
+    return text
+
+
+def is_address(link: str) -> bool:
+    return bool(re.fullmatch(r"https?://[^\s/]+\S*", link))
+
+
 def export_of(args: argparse.Namespace) -> Export:
     """What the flags ask for. Raises `UsageError` for what does not go together."""
-    if args.format != "hf":
-        for flag in ("license", "test_size", "push_to_hub", "yes"):
+    if args.format == "hf":
+        _check_folder_flags(args)
+    else:
+        for flag in _OF_THE_FOLDER:
             if getattr(args, flag) is not None and getattr(args, flag) is not False:  # 0 is a size
                 raise UsageError(f"--{flag.replace('_', '-')} goes with --format hf alone")
-    elif not args.license:
-        raise UsageError("--format hf needs --license, such as cc-by-4.0: nobody may use a dataset without one")
-    elif args.yes and not args.push_to_hub:
-        raise UsageError("--yes goes with --push-to-hub alone")
     if args.reasoning_format == "split":
         _check_split(args.format, args.parquet)
     return Export(
@@ -105,9 +144,28 @@ def export_of(args: argparse.Namespace) -> Export:
         reasoning=args.reasoning_format,
         parquet=args.parquet,
         license=args.license or "",
+        license_name=args.license_name or "",
+        license_link=args.license_link or "",
+        languages=tuple(dict.fromkeys(args.language or ["en"])),
         test_size=TEST_SIZE if args.test_size is None else args.test_size,
         hub_id=args.push_to_hub or "",
     )
+
+
+def _check_folder_flags(args: argparse.Namespace) -> None:
+    if not args.license:
+        raise UsageError("--format hf needs --license, such as cc-by-4.0: nobody may use a dataset without one")
+    for flag, value in (("--license-name", args.license_name), ("--license-link", args.license_link)):
+        if args.license == "other" and not value:
+            raise UsageError(f"--license other needs {flag}: nobody may use a dataset whose license cannot be told")
+        if args.license != "other" and value is not None:
+            raise UsageError(f"{flag} goes with --license other alone")
+    if args.license_link and not is_address(args.license_link) and not Path(args.license_link).is_file():
+        raise UsageError(f"--license-link {args.license_link}: neither an address, such as https://..., nor a file")
+    if args.yes and not args.push_to_hub:
+        raise UsageError("--yes goes with --push-to-hub alone")
+    if args.parquet:
+        raise UsageError("--parquet does not go with --format hf, which is Parquet as it is; leave it out")
 
 
 def _check_split(layout: Format, parquet: bool) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connections_env.arguments import UsageError
 from connections_env.dataset import SftRow
@@ -11,6 +11,9 @@ from connections_env.export import Export
 from connections_env.files import shown
 from connections_env.schema import Format, Reasoning, features
 from connections_env.tokens import Tokenizer, count_game
+
+if TYPE_CHECKING:
+    import pyarrow
 
 SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 DATASET_INFO = "dataset_info.json"
@@ -86,13 +89,19 @@ def jsonl(rows: Sequence[Row]) -> Iterator[str]:
     return (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
 
-def parquet(rows: Sequence[Row], layout: Format) -> bytes:
-    """A Parquet file with the layout's schema, which holds its Features too."""
+def arrow(rows: Sequence[Row], layout: Format) -> "pyarrow.Table":
+    """The rows as a table with the layout's schema, which holds its Features too."""
+    import pyarrow
+
+    return pyarrow.Table.from_pylist(list(rows), schema=features(layout).arrow_schema)
+
+
+def parquet(table: "pyarrow.Table") -> bytes:
+    """A table as a Parquet file."""
     import pyarrow
     import pyarrow.parquet
 
     sink = pyarrow.BufferOutputStream()
-    table = pyarrow.Table.from_pylist(list(rows), schema=features(layout).arrow_schema)
     pyarrow.parquet.write_table(table, sink)
     return bytes(sink.getvalue())
 

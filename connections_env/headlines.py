@@ -10,7 +10,7 @@ from connections_env.paint import Look, Paint, cells, cut, padded, wrapped
 from connections_env.play import Disagrees, replay_rollout
 from connections_env.quality import facts_of
 from connections_env.records import SIMULATED, Rollout
-from connections_env.terminal import visible
+from connections_env.terminal import counted, visible
 from connections_env.truncation import kept_turns
 
 _LABEL = 9  # columns of the names of figures
@@ -172,7 +172,3 @@ def _disagreement(rollout: Rollout | None) -> list[str]:
         except Disagrees as error:
             return [f"replayed: {error}"]
     return []
-
-
-def counted(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

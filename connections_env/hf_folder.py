@@ -9,20 +9,22 @@ from pathlib import Path
 
 from connections_env import card
 from connections_env.arguments import UsageError
+from connections_env.card_head import LICENSE_FILE, Place, cut_of, head
 from connections_env.dataset import SftRow
+from connections_env.export import is_address
 from connections_env.files import shown
-from connections_env.formats import Game, Row, parquet
+from connections_env.formats import Game, Row, arrow, parquet
 from connections_env.plots import histogram
 from connections_env.puzzles import board_key
-from connections_env.schema import HF_LAYOUTS, Format, features
+from connections_env.schema import HF_LAYOUTS
 from connections_env.snippets import TEMPLATE, TEMPLATE_FILE
-from connections_env.splits import for_test
+from connections_env.splits import Cut
 from connections_env.steps import replace_files
 
 SPLITS = ("train", "test")
 CARD = "README.md"
 _OURS = re.compile(
-    rf"{CARD}|{re.escape(TEMPLATE)}|plots/(?:tokens|turns|rewards)\.svg|"
+    rf"{CARD}|{LICENSE_FILE}|{re.escape(TEMPLATE)}|plots/(?:tokens|turns|rewards)\.svg|"
     rf"(?:{'|'.join(HF_LAYOUTS)})/(?:{'|'.join(SPLITS)})-00000-of-00001\.parquet"
 )
 
@@ -58,33 +60,20 @@ def key_of(game: SftRow) -> str:
     return board_key(item for category in game.categories for item in category.members)
 
 
-def split_games(games: Sequence[Game], size: float, folder: Path) -> dict[str, list[Game]]:
+def split_games(games: Sequence[Game], cut: Cut) -> dict[str, list[Game]]:
     """The games by split; a split without games is left out."""
-    keys = [key_of(row) for row, _ in games]
-    test = for_test(keys, size, earlier_splits(folder) if size >= 1 else {})
     found: dict[str, list[Game]] = {split: [] for split in SPLITS}
-    for key, game in zip(keys, games, strict=True):
-        found["test" if key in test else "train"].append(game)
+    for game in games:
+        found["test" if cut.holds(key_of(game[0])) else "train"].append(game)
     return {split: them for split, them in found.items() if them}
 
 
-def earlier_splits(folder: Path) -> dict[str, str]:
-    """Board's key -> split, in the folder that is to be replaced; empty where there is none."""
-    import pyarrow
-    import pyarrow.parquet
-
-    found: dict[str, str] = {}
-    for split in SPLITS:
-        path = folder / HF_LAYOUTS[0] / _file_name(split)
-        try:
-            rows = pyarrow.parquet.read_table(path, columns=["categories"])["categories"].to_pylist()
-            found |= {board_key(item for group in groups for item in group["members"]): split for groups in rows}
-        except FileNotFoundError:
-            continue
-        except (OSError, pyarrow.ArrowException, LookupError, TypeError) as error:
-            why = f"cannot be read ({type(error).__name__}), so its puzzles' sides are not known"
-            raise UsageError(f"{shown(path)} {why}; remove the folder to split anew") from None
-    return found
+def folder_cut(folder: Path) -> Cut | None:
+    """How the folder that is to be replaced was split; None where there is none, or it does not tell."""
+    try:
+        return cut_of((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _file_name(split: str) -> str:
@@ -93,20 +82,32 @@ def _file_name(split: str) -> str:
 
 def folder_files(splits: Mapping[str, Sequence[Game]], about: card.About) -> dict[str, bytes]:
     """The files of the folder by name."""
-    rows: dict[tuple[Format, str], list[Row]] = {
+    rows: dict[Place, list[Row]] = {
         (layout, split): [row for _, rows in games for row in rows[layout]]
         for layout in HF_LAYOUTS
         for split, games in splits.items()
     }
-    files = {f"{layout}/{_file_name(split)}": parquet(them, layout) for (layout, split), them in rows.items()}
+    tables = {place: arrow(them, place[0]) for place, them in rows.items()}
+    parquets = {place: parquet(table) for place, table in tables.items()}
+    files = {f"{layout}/{_file_name(split)}": content for (layout, split), content in parquets.items()}
     games = [row for those in splits.values() for row, _ in those]
     lengths: dict[str, int] = {
         layout: card.longest([row for split in splits for row in rows[layout, split]]) for layout in HF_LAYOUTS
     }
+    top = head(
+        name=card.NAME,
+        size=card.size_category(len(games)),
+        simulated=any(game.simulated for game in games),
+        rows={place: len(them) for place, them in rows.items()},
+        in_memory={place: table.nbytes for place, table in tables.items()},
+        in_files={place: len(content) for place, content in parquets.items()},
+        export=about.export,
+        cut=about.cut,
+    )
     body = card.text(games, {split: len(those) for split, those in splits.items()}, lengths, about)
-    counts = {place: len(them) for place, them in rows.items()}
-    sizes = {place: len(files[f"{place[0]}/{_file_name(place[1])}"]) for place in rows}
-    files[CARD] = (_head(counts, sizes, games, about) + body).encode()
+    files[CARD] = (top + body).encode()
+    if about.export.license_link and not is_address(about.export.license_link):
+        files[LICENSE_FILE] = Path(about.export.license_link).read_bytes()
     files[TEMPLATE] = TEMPLATE_FILE.read_bytes()
     files |= {f"plots/{name}.svg": drawn.encode() for name, drawn in _plots(games)}
     return files
@@ -127,50 +128,6 @@ def _plots(games: Sequence[SftRow]) -> Iterator[tuple[str, str]]:
         for (ruleset, kind), them in groups.items()
     }
     yield "rewards", histogram("Games by reward", "reward", rewards)
-
-
-def _head(
-    counts: Mapping[tuple[Format, str], int],
-    sizes: Mapping[tuple[Format, str], int],
-    games: Sequence[SftRow],
-    about: card.About,
-) -> str:
-    """The card's YAML: what the hub and `load_dataset` read."""
-    import datasets
-    from datasets.info import DatasetInfosDict
-    from huggingface_hub import DatasetCardData
-
-    splits = {layout: [split for one, split in counts if one == layout] for layout in HF_LAYOUTS}
-    simulated = ["simulated"] if any(game.simulated for game in games) else []
-    data = DatasetCardData(
-        language=["en"],
-        license=about.export.license,
-        pretty_name=card.NAME,
-        task_categories=["text-generation"],
-        size_categories=[card.size_category(len(games))],
-        tags=["connections", "word-game", "reasoning", "multi-turn", "sft", "trl", *simulated],
-    )
-    data["configs"] = [
-        {"config_name": layout}
-        | ({"default": True} if layout == HF_LAYOUTS[0] else {})
-        | {"data_files": [{"split": split, "path": f"{layout}/{split}-*"} for split in splits[layout]]}
-        for layout in HF_LAYOUTS
-    ]
-    infos = DatasetInfosDict()
-    for layout in HF_LAYOUTS:
-        size = sum(sizes[layout, split] for split in splits[layout])
-        infos[layout] = datasets.DatasetInfo(
-            features=features(layout),
-            splits=[
-                {"name": split, "num_bytes": sizes[layout, split], "num_examples": counts[layout, split]}
-                for split in splits[layout]
-            ],
-            download_size=size,
-            dataset_size=size,
-        )
-    infos.to_dataset_card_data(data)
-    told = data.to_yaml(line_break="\n")
-    return f"---\n{told}\n---\n\n"
 
 
 @contextlib.contextmanager

@@ -121,7 +121,7 @@ class Ledger:
             try:
                 self._add_file(unsaved)
             except OSError:
-                self.complete = rescue(unsaved, ".reductions", "answers paid for", self.folder)
+                self.complete = rescue(unsaved, ".reductions", ("answer paid for", "answers paid for"), self.folder)
 
     def _add_file(self, lines: list[str]) -> None:
         """A file of its own for these lines: the whole of it or none. Raises OSError."""

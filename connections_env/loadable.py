@@ -99,8 +99,7 @@ def _inference_problems(leaves: Mapping[str, Sequence[Any]]) -> Iterator[str]:
         strings = [value for value in values if isinstance(value, str)]
         if strings and all(map(_DATE.fullmatch, strings)):
             yield f"dates: {where} holds nothing but dates ({strings[0]}), which are read as timestamps"
-        # A good game has no invalid guess, so no row has the reason of one: null in all of them is one type too.
-        if all(value is None for value in values) and where != "guess_history[].reason":
+        if all(value is None for value in values):
             yield f"empty: {where} has no value to tell its type by"
 
 

@@ -12,7 +12,7 @@ from connections_env.card import About
 from connections_env.dataset import public_name
 from connections_env.export import Export
 from connections_env.files import results_number, shown
-from connections_env.formats import DATASET_INFO, Game, dataset_info, jsonl, parquet
+from connections_env.formats import DATASET_INFO, Game, arrow, dataset_info, jsonl, parquet
 from connections_env.hf_folder import check_folder, folder_files, split_games
 from connections_env.records import BadRow
 from connections_env.selection import Outcome
@@ -29,7 +29,7 @@ def dataset_files(games: Sequence[Game], output: Path, export: Export) -> dict[P
     rows = [row for _, rows in games for row in rows[export.layout]]
     files: dict[Path, Iterable[str] | bytes] = {output: jsonl(rows)}
     if export.parquet:
-        files[output.with_suffix(".parquet")] = parquet(rows, export.layout)
+        files[output.with_suffix(".parquet")] = parquet(arrow(rows, export.layout))
     elif output.with_suffix(".parquet").exists():
         notify(f"{shown(output.with_suffix('.parquet'))} is of an earlier run; --parquet writes it anew")
     if export.layout == "messages" and (info := dataset_info(output, export)) is not None:
@@ -39,7 +39,7 @@ def dataset_files(games: Sequence[Game], output: Path, export: Export) -> dict[P
 
 def hf_files(outcome: Outcome, output: Path, export: Export, limits: Limits) -> dict[str, bytes]:
     """The dataset as a folder. Raises `BadRow` where nothing is left to train on."""
-    splits = split_games(outcome.games, export.test_size, output)
+    splits = split_games(outcome.games, outcome.cut)
     outcome.splits = {split: len(games) for split, games in splits.items()}
     if "train" not in splits:
         games = "the one game" if outcome.accepted == 1 else f"all {outcome.accepted} games"
@@ -49,7 +49,7 @@ def hf_files(outcome: Outcome, output: Path, export: Export, limits: Limits) -> 
     held_out = Counter(map(public_name, [*outcome.held_out.boards.values(), *outcome.held_out.ids.values()]))
     # As the command named it where that can be told to others; never the folders of this machine.
     folder = output.name if Path(shown(output.absolute())).is_absolute() else shown(output.absolute())
-    return folder_files(splits, About(export, limits, folder, outcome.read, +outcome.became, held_out))
+    return folder_files(splits, About(export, limits, folder, outcome.cut, outcome.read, +outcome.became, held_out))
 
 
 def check_output(output: Path, inputs: Sequence[Path] = (), export: Export = Export()) -> None:  # noqa: B008  (frozen)

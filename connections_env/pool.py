@@ -77,7 +77,7 @@ async def play_all(
     """
     tally, queue = Tally(), iter(jobs)
     ask = _Listener(endpoint, allow_empty_reasoning)
-    progress = Progress("games", total, endpoint, tally.verdicts, every=progress_every)
+    progress = Progress("game", total, endpoint, tally.verdicts, every=progress_every)
 
     def count(rollout: Rollout) -> None:
         tally.count(rollout)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from connections_env.endpoint import Endpoint
-from connections_env.terminal import Listener, say
+from connections_env.terminal import Listener, counted, say
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -89,12 +89,12 @@ class Progress:
         in_flight, share = self.endpoint.in_flight, None if final else self._share_done()
         rate = self._tokens_out() / elapsed if final and elapsed else self._recent_rate(now)
         told = [
-            f"{self.done:,}/{self.total:,} {self.unit} in {duration(elapsed)}",
+            f"{self.done:,}/{counted(self.total, self.unit)} in {duration(elapsed)}",
             self._verdicts(),
             f"{duration(elapsed / share - elapsed)} left" if share else "",
             self._spent(share),
             "" if final else f"{in_flight:,} in flight",
-            f"{retries:,} {'retry' if retries == 1 else 'retries'}" if retries else "",
+            counted(retries, "retry", "retries") if retries else "",
             f"{short(rate)} tokens/s" if rate else "",
         ]
         return [field for field in told if field]

@@ -9,7 +9,7 @@ from connections_env.dataset import SftRow
 from connections_env.lineage import stretches
 from connections_env.puzzle_files import READERS
 from connections_env.records import SIMULATED
-from connections_env.terminal import printable
+from connections_env.terminal import counted, printable
 
 # By the beginnings of models' names; the providers' own pages, as of autumn 2026.
 _PROVIDERS = {
@@ -115,7 +115,7 @@ def simulated(games: Sequence[SftRow]) -> str | None:
     }
     told = ", ".join(f"{what} {count:,}" for what, count in parts.items() if count)
     return (
-        f"> **{len(found):,} of {len(games):,} games are the work of a simulated player**, which is no model: {told}. "
+        f"> **{len(found):,} of {_games_are(games)} the work of a simulated player**, which is no model: {told}. "
         "They are for trying things out, not for training."
     )
 
@@ -127,11 +127,11 @@ def doctoring(games: Sequence[SftRow]) -> str:
     handed_on = sum(len({*game.reply_models}) > 1 for game in games)
     lines = [
         "## Doctoring\n",
-        f"- **{len(doctored):,} of {len(games):,} games are doctored** (`doctoring_type: gameplay`): a game that "
+        f"- **{len(doctored):,} of {_games_are(games)} doctored** (`doctoring_type: gameplay`): a game that "
         f"failed or did not end was cut and played on from there.{_consequence(doctored) if doctored else ''}",
         *_ways(doctored),
-        f"- {_games(merely)} interrupted and went on later, with nothing cut.",
-        f"- {_games(handed_on)} begun by one teacher and went on with another.",
+        *([f"- {_games_were(merely)} interrupted and went on later, with nothing cut."] if merely else []),
+        *([f"- {_games_were(handed_on)} begun by one teacher and went on with another."] if handed_on else []),
         _reduction(games),
     ]
     return "\n".join(lines)
@@ -145,8 +145,12 @@ def _consequence(doctored: Sequence[SftRow]) -> str:
     )
 
 
-def _games(count: int) -> str:
-    return "1 game was" if count == 1 else f"{count:,} games were"
+def _games_are(games: Sequence[SftRow]) -> str:
+    return counted(len(games), "game is", "games are")
+
+
+def _games_were(count: int) -> str:
+    return counted(count, "game was", "games were")
 
 
 def _ways(doctored: Sequence[SftRow]) -> Iterator[str]:
@@ -162,8 +166,8 @@ def _ways(doctored: Sequence[SftRow]) -> Iterator[str]:
 def _reduction(games: Sequence[SftRow]) -> str:
     reduced = [game for game in games if game.reduced]
     told = (
-        f"- **{len(reduced):,} of {len(games):,} games are reduced**: reasoning that was too long was shortened by a "
-        "model, guesses untouched."
+        f"- **{len(reduced):,} of {_games_are(games)} reduced**: reasoning that was too long was shortened by a model, "
+        "guesses untouched."
     )
     if not reduced:
         return told

@@ -10,7 +10,7 @@ from connections_env.records import Usage
 from connections_env.reduction import Plan, open_game
 from connections_env.streams import REJECTS, RERUN, Outcome, Stream
 from connections_env.tables import reasons_table, share
-from connections_env.terminal import NAMED_PROBLEMS
+from connections_env.terminal import NAMED_PROBLEMS, counted
 
 
 def summary(outcome: Outcome, seconds: float) -> str:
@@ -60,9 +60,11 @@ def _sum_and_mean(tokens: list[int]) -> str:
 
 
 def _files(outcome: Outcome) -> str:
-    lines = [f"{len(list(stream.reduced_rows()))} rows -> {shown(stream.output)}" for stream in outcome.streams]
+    lines = [
+        f"{counted(len(list(stream.reduced_rows())), 'row')} -> {shown(stream.output)}" for stream in outcome.streams
+    ]
     rejects = sum(len(done.rejects) for stream in outcome.streams for done in stream.outcomes)
-    others = {REJECTS: f"{rejects} rejected games", RERUN: f"{outcome.to_rerun} puzzles without a row"}
+    others = {REJECTS: counted(rejects, "rejected game"), RERUN: f"{counted(outcome.to_rerun, 'puzzle')} without a row"}
     return "\n".join(
         [*lines, *(f"{others[path.name]} -> {shown(path)}" for path in outcome.written if path.name in others)]
     )

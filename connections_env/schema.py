@@ -26,9 +26,7 @@ GAME: dict[str, Any] = {
     "completion": MESSAGES,
     "reward": "float64",
     "accuracy": "float64",
-    "guess_history": [
-        {"words": ["string"], "status": "string", "category_idx": "int64 or null", "reason": "string or null"}
-    ],
+    "guess_history": [{"words": ["string"], "status": "string", "category_idx": "int64 or null"}],
     "categories": [{"group": "string", "members": ["string"], "linking_terms": ["string"]}],
     "ruleset": "string",
     "doctored": "bool",
@@ -60,7 +58,7 @@ MEANINGS = {
     "messages": "`messages`: the whole conversation",
     "reward": "of the game, as its ruleset counts it: see the rules below",
     "accuracy": "right guesses over the player's guesses",
-    "guess_history": "each guess and its verdict; `auto` is the last group, which completes itself",
+    "guess_history": "each guess and its verdict (none is invalid); `auto` is the last group, which completes itself",
     "categories": "the answer key; a group without linking terms has its theme as one",
     "ruleset": "by which it was played: see the rules below",
     "doctored": "were turns cut off a game before it went on? see doctoring below",

@@ -18,6 +18,7 @@ from connections_env.loadable import unloadable
 from connections_env.play import Disagrees
 from connections_env.quality import Rank, facts_of, rank
 from connections_env.records import BadRow, FutureRow, first_problem, read_object
+from connections_env.splits import Cut
 from connections_env.steps import spare_row
 from connections_env.validation import Requirements, problems
 
@@ -78,6 +79,8 @@ class Outcome:
     """What is in the dataset, and its rows in the layouts that are written."""
     splits: dict[str, int] = field(default_factory=dict)
     """Games by split, where there are splits."""
+    cut: Cut = field(default_factory=Cut)
+    """Between the splits."""
     written: bool = False
     better_in: int = 0
     """Rows of puzzles of which a better row is in the dataset."""

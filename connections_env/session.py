@@ -217,6 +217,6 @@ async def play_jobs(
             sampling=without_secrets(sampling_of(args)),
         )
         if results.unsaved:
-            rescue(results.unsaved, "results", "games", home)
+            rescue(results.unsaved, "results", ("game", "games"), home)
     endpoint.settle()
     return tally, results.path

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from connections_env.entries import Entry
 from connections_env.examples import JobRow
 from connections_env.game import GameState, Turn, themes_right
-from connections_env.headlines import counted, head_lines
+from connections_env.headlines import head_lines
 from connections_env.lineage import cuts_after
 from connections_env.paint import Look, cells, flowed, group_style, wrapped
 from connections_env.parsing import Asked, Reply, reasoning_of
 from connections_env.play import estimated_tokens, replay_replies
 from connections_env.puzzles import Puzzle
 from connections_env.records import Rollout
-from connections_env.terminal import visible, visible_lines
+from connections_env.terminal import counted, visible, visible_lines
 from connections_env.tiles import INDENT, Grid, Tile, grid_for, laid_out
 from connections_env.transcripts import reply_of
 

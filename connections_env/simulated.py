@@ -31,7 +31,7 @@ from connections_env.player import SimulatedPlayer
 from connections_env.player_moves import TIERS
 from connections_env.serving import REQUEST_ID, Service, counting, listening
 from connections_env.sources import SourceError, load_puzzles
-from connections_env.terminal import say
+from connections_env.terminal import counted, say
 
 MODEL = "simulated"
 
@@ -103,7 +103,9 @@ async def serve(player: SimulatedPlayer, args: argparse.Namespace) -> None:
         )
         async with counting(service, args.count), listening(service, args.host, args.port) as addresses:
             shown = f"[{args.host}]" if ":" in args.host else args.host
-            print(f"serving {len(player.puzzles)} puzzles on http://{shown}:{addresses[0][1]}/v1", flush=True)
+            print(
+                f"serving {counted(len(player.puzzles), 'puzzle')} on http://{shown}:{addresses[0][1]}/v1", flush=True
+            )
             await stop.wait()
 
 

@@ -21,6 +21,7 @@ from connections_env.decoding import Unreadable
 from connections_env.layouts import Placed, rows_of, whole_games
 from connections_env.puzzle_files import READERS, arrow_row, read_rows
 from connections_env.puzzles import Puzzle, UnplayableBoard
+from connections_env.terminal import counted
 
 DEFAULT_SOURCE = "ericbotti/connections-puzzles"
 DEFAULT_SPLIT = "train_sft"
@@ -61,10 +62,10 @@ class Loaded:
         told = []
         boards = Counter(puzzle.puzzle_id for puzzle in self.puzzles)
         if shared := [puzzle_id for puzzle_id, count in boards.items() if count > 1]:
-            names = "1 id names" if len(shared) == 1 else f"{len(shared)} ids name"
+            names = counted(len(shared), "id names", "ids name")
             told.append(f"{names} more than one board: {shared[0]!r} names {boards[shared[0]]}")
         if nameless := [one.puzzle_id for one in self.puzzles if not all(group.theme for group in one.groups)]:
-            count = "1 board has" if len(nameless) == 1 else f"{len(nameless)} boards have"
+            count = counted(len(nameless), "board has", "boards have")
             told.append(f"{count} groups without a theme: {nameless[0]!r} for one")
         return told
 
@@ -218,7 +219,7 @@ def chosen_puzzles(
     for row in named:
         report(f"{row}; skipped")
     if len(named) < len(left_out):
-        report(f"... and {len(left_out) - len(named)} more boards skipped")
+        report(f"... and {counted(len(left_out) - len(named), 'more board')} skipped")
     for line in loaded.warnings():
         report(f"{puzzle_source(args)}: {line}")
     puzzles = loaded.puzzles
@@ -234,8 +235,10 @@ def _listed(puzzles: list[Puzzle], path: Path, report: Callable[[str], None]) ->
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
     wanted = {line.strip() for line in lines if line.strip()}
     if unknown := sorted(wanted - {puzzle.puzzle_id for puzzle in puzzles}):
-        report(f"{path}: {len(unknown)} ids are not in the puzzles, {unknown[0]!r} for one")
+        report(f"{path}: {counted(len(unknown), 'id is', 'ids are')} not in the puzzles, {unknown[0]!r} for one")
     chosen = [puzzle for puzzle in puzzles if puzzle.puzzle_id in wanted]
     if not chosen:
-        raise UsageError(f"{path} lists none of the {len(puzzles)} puzzles; is it of another source or split?")
+        raise UsageError(
+            f"{path} lists none of the {counted(len(puzzles), 'puzzle')}; is it of another source or split?"
+        )
     return chosen

@@ -1,8 +1,28 @@
 """Which side of a dataset a puzzle is on: told by its items alone, so that it stays there from run to run."""
 
 import hashlib
+import math
 from argparse import ArgumentTypeError
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from connections_env.arguments import UsageError
+from connections_env.records import Rollout
+from connections_env.sources import SourceError, load_puzzles
+from connections_env.terminal import counted
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where the test split ends: the puzzles placed below `below` are in it, whatever else there is."""
+
+    size: float = 0.0
+    """As it was asked for: a share of the puzzles where below 1, else their number."""
+    below: float = 0.0
+
+    def holds(self, key: str) -> bool:
+        """Is the board of this key on the test side?"""
+        return place(key) < self.below
 
 
 def place(key: str) -> float:
@@ -11,19 +31,62 @@ def place(key: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def for_test(keys: Collection[str], size: float, earlier: Mapping[str, str]) -> set[str]:
-    """The keys of the test split: a share of all where `size` is below 1, else so many.
+def cut_for(size: float, earlier: Sequence[Cut], puzzles: Callable[[], Collection[str]]) -> Cut:
+    """The cut for a share, or for so many of the `puzzles` (keys).
 
-    By a share, each puzzle is placed by itself, whatever else there is. By number, those placed lowest are taken; a
-    puzzle with a side in the `earlier` dataset (key -> split) keeps it, or new puzzles would push others out of test.
+    A number that made a cut in an `earlier` dataset stays that cut: puzzles that came since would push others out.
     """
     if size < 1:
-        return {key for key in keys if place(key) < size}
-    if "test" not in earlier.values():
-        earlier = {}  # it was not split at all
-    stay = {key for key in keys if earlier.get(key) == "test"}
-    new = sorted((key for key in keys if key not in earlier), key=place)
-    return stay | set(new[: max(int(size) - len(stay), 0)])
+        return Cut(size, size)
+    if same := next((cut for cut in earlier if cut.size == size), None):
+        return same
+    places = sorted(map(place, puzzles()))
+    number = int(size)
+    return Cut(size, _between(*places[number - 1 : number + 1]) if number < len(places) else 1.0)
+
+
+def _between(low: float, high: float) -> float:
+    """The number with the fewest decimals above `low` and up to `high`: one that can be given as a share."""
+    rounded = (math.floor(low * 10**digits + 1) / 10**digits for digits in range(1, 17))
+    return next((number for number in rounded if low < number <= high), high)
+
+
+def whole_sources(rows: Iterable[Rollout], report: Callable[[str], None]) -> set[str]:
+    """The keys of all puzzles that the rows' sources have in the rows' splits, with or without a row.
+
+    Hub datasets are looked at on this machine only. A source whose puzzles cannot be told is reported, and only those
+    of its rows are in.
+    """
+    keys, sources = set[str](), set[tuple[str, str]]()
+    for row in rows:
+        keys.update([row.puzzle.key] if row.puzzle else [])
+        sources.add((row.info.source, row.info.split))
+    for source, split in sorted(sources):
+        try:
+            if not source:
+                raise SourceError("some rows name no source")
+            keys.update(puzzle.key for puzzle in load_puzzles(source, split or None, local_only=True).puzzles)
+        except SourceError as error:
+            report(
+                f"which puzzles are for test is told by the rows alone, and may change in another folder ({error}); "
+                "--test-size with a share below 1 does without"
+            )
+    return keys
+
+
+def check_published(size: float, published: Cut, name: str) -> None:
+    """Raises `UsageError` where puzzles would change sides against a dataset that others have."""
+    if size not in (published.size, published.below):  # a number may be given as the share that it became
+        was, now = (int(one) if one.is_integer() else one for one in (published.size, size))
+        raise UsageError(
+            f"{name} was split with --test-size {was}, and --test-size {now} would move puzzles from one side to the "
+            "other; give the same size, or another dataset"
+        )
+
+
+def moved(before: Cut, now: Cut, keys: Iterable[str]) -> int:
+    """How many of the boards are on another side than they were, or would have been."""
+    return sum(before.holds(key) != now.holds(key) for key in keys)
 
 
 def share_or_number(text: str) -> float:
@@ -37,15 +100,15 @@ def share_or_number(text: str) -> float:
     return size
 
 
-def rule(size: float, counts: Mapping[str, int]) -> str:
+def rule(cut: Cut, counts: Mapping[str, int]) -> str:
     """The rule in words, for the dataset's card."""
-    if not size:
+    if not cut.below:
         return "There is one split, `train`."
-    how = f"{100 * size:.3g}% of all puzzles" if size < 1 else f"{size:.0f} puzzles"
-    kept = "" if size < 1 else ", as long as it takes the place of the one before"
     sides = ", ".join(f"{count:,} in `{name}`" for name, count in counts.items())
+    here = f"Split by puzzle: {sides}." if "test" in counts else "All puzzles here are in `train` so far."
+    number = f" (that was asked for as {counted(int(cut.size), 'puzzle')})" if cut.size >= 1 else ""
     return (
-        f"Split by puzzle: {sides}. A puzzle is its set of items, whatever their order and letter case, and a SHA-256 "
-        f"hash of the set places it: {how} go to `test`, the same ones in every configuration, and a puzzle keeps its "
-        f"side when the dataset grows{kept}."
+        f"{here} A puzzle is its set of items, whatever their order and letter case, and a SHA-256 hash of the set "
+        f"places it between 0 and 1: below {cut.below}{number} is `test`, in every configuration. So a puzzle keeps "
+        f"its side when the dataset grows, and wherever it is made with `--test-size {cut.below}`."
     )

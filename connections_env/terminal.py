@@ -32,6 +32,11 @@ def visible_lines(text: str) -> list[str]:
     return [visible(line) for line in _LINE_ENDS.split(text)]
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 game`, `1,200 games`; `many` where it is not `one` with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def notify(line: str) -> None:
     """A line that does not tear the progress bar. Lost without harm where nobody listens any more."""
     from tqdm import tqdm  # here, so that `--help` does without
@@ -110,5 +115,6 @@ class Reporter:
     def finish(self) -> None:
         """Says how many were left unnamed since the last call."""
         if self.count > self.limit:
-            notify(f"... and {self.count - self.limit} more lines skipped; -v names them all")
+            more = counted(self.count - self.limit, "more line")
+            notify(f"... and {more} skipped; -v names them all")
         self.count = 0

@@ -176,7 +176,8 @@ def replayed_from_its_own_text(row):
     ruleset = PUZZGRID if row["complete_reason"] == "theme_guessing_complete" else NYT
     states = replay_replies(puzzle, ruleset, replies)
     assert states[-1].complete_reason == row["complete_reason"]
-    return conversation(states, replies), [g.model_dump() for g in history_of(states[-1])], reward(states[-1])
+    history = [guess.model_dump(exclude={"reason"}) for guess in history_of(states[-1])]
+    return conversation(states, replies), history, reward(states[-1])
 
 
 @pytest.mark.parametrize("puzzle", [one for one in BOARDS if one.puzzle_id != "tricky"], ids=lambda one: one.puzzle_id)

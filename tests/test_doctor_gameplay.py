@@ -192,7 +192,7 @@ def test_games_that_a_killed_run_left_in_the_results_are_collected_and_not_paid_
     assert status == 0
     assert not again.seen
     assert ids(good_in(tmp_path)) == ["made-0", "made-1", "made-2"]
-    assert "3 jobs had a good game in the results already\n" in out
+    assert "jobs with a good game in the results already: 3\n" in out
 
 
 def test_a_game_in_the_results_that_is_not_what_it_says_is_told_and_the_next_best_taken(run, jobs, serve, tmp_path):
@@ -294,7 +294,7 @@ def test_several_jobs_of_a_puzzle_are_one_played_and_the_others_counted(run, job
     jobs(played(board(0), "RRN", rollout_id="one"), played(board(0), "RN", rollout_id="two"))
     _, out, _ = run(*at(serve()))
     assert len(rollouts_in(tmp_path / "results" / "results_1.jsonl")) == 1
-    assert "1 jobs were second ones of their puzzle and not played\n" in out
+    assert "second jobs of their puzzles, not played: 1\n" in out
 
 
 def test_offline_needs_no_key_and_no_network_and_gives_the_same_games_again(run, jobs, tmp_path, monkeypatch):
@@ -335,7 +335,7 @@ def test_a_second_run_adds_to_the_first_and_pays_for_no_doctored_puzzle_again(ru
     assert {state_of(seen.messages, PUZZLES).puzzle.puzzle_id for seen in server.seen} == {"made-2", "made-3"}
     assert (tmp_path / "out" / OUTPUTS[0]).read_text().startswith(before)
     assert (ids(good_in(tmp_path)), ids(rerun_in(tmp_path))) == (["made-0", "made-1", "made-2"], ["made-3"])
-    assert "2 jobs of puzzles doctored earlier were not played again\n" in out
+    assert "jobs of puzzles doctored earlier, not played again: 2\n" in out
     assert len(rollouts_in(tmp_path / "results" / "results_2.jsonl")) == 2
 
 
@@ -577,7 +577,7 @@ def test_a_job_that_is_not_what_it_says_is_named_by_file_and_line(run, jobs, ser
     status, out, err = run(*at(server))
     assert (status, ids(good_in(tmp_path))) == (0, ["made-1", "made-2"])
     assert err.startswith(f"doctor_gameplay.jsonl:2: puzzle made-0: {why}; skipped\n")
-    assert "\n1 jobs are not what their rows say and were not played\n" in out
+    assert "\njobs that are not what their rows say, not played: 1\n" in out
     assert {state_of(seen.messages, PUZZLES).puzzle.puzzle_id for seen in server.seen} == {"made-1", "made-2"}
 
 
@@ -673,9 +673,9 @@ def test_every_job_is_doctored_or_to_run_again_or_counted(mixture, doctored, tri
         assert set(ids(good)) >= numbers[1]
 
         def told(pattern):
-            return int((re.search(rf"^(\d+) {pattern}", out.getvalue(), re.M) or [0, 0])[1])
+            return int((re.search(rf"^{pattern}.*: (\d+)$", out.getvalue(), re.M) or [0, 0])[1])
 
-        earlier, second = told("jobs of puzzles doctored earlier"), told("jobs were second ones")
+        earlier, second = told("jobs of puzzles doctored earlier"), told("second jobs of their puzzles")
         assert len(sound) == len(wanted) + earlier + second
         assert err.getvalue().count("; skipped\n") == len(mixture) - len(sound)
         files = [*(folder / "results").glob("*")] if (folder / "results").exists() else []

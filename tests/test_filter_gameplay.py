@@ -645,7 +645,7 @@ def test_where_nothing_is_good_no_distribution_is_shown(run, results):
     results(lost(board(0)))
     _, out, _ = run()
     assert "median" not in out
-    assert out.startswith("1 puzzles: 0 good -> ")
+    assert out.startswith("1 puzzle: 0 good -> ")
 
 
 # Conservation

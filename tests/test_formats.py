@@ -222,7 +222,15 @@ def test_every_column_has_a_meaning_and_none_is_misread():
 
 @pytest.mark.parametrize(
     "flags",
-    [["--license", "mit"], ["--test-size", "0"], ["--push-to-hub", "me/games"], ["--yes"]],
+    [
+        ["--license", "mit"],
+        ["--license-name", "x"],
+        ["--license-link", "x"],
+        ["--language", "en"],
+        ["--test-size", "0"],
+        ["--push-to-hub", "me/games"],
+        ["--yes"],
+    ],
 )
 def test_flags_of_the_folder_go_with_it_alone(here, capsys, flags):
     assert export(*flags) == 2

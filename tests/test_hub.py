@@ -6,14 +6,18 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import httpx2
 import huggingface_hub
+import pyarrow.parquet
 import pytest
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
 import collate
+from connections_env import splits
+from connections_env.card_head import cut_of
 from connections_env.hub import hub_id
 from tests.rollouts import boards, results_file
 from tests.test_collate import good
@@ -22,11 +26,18 @@ HfApi = huggingface_hub.HfApi
 TOKEN = "hf_secretsecretsecret"
 
 
+def answer(status):
+    request = httpx2.Request("POST", "https://huggingface.co/api/x", headers={"authorization": f"Bearer {TOKEN}"})
+    return httpx2.Response(status, request=request)
+
+
 class Hub:
     """The hub's client: records what is asked of it; `there` are the datasets it has, `broken` what it raises."""
 
     there: tuple[str, ...] = ()
+    card: str | None = "---\ntest_split:\n  size: 0.0\n  below: 0.0\n---\n"
     broken: Exception | None = None
+    unseen: Exception | None = None  # raised when the dataset is looked at
 
     def __init__(self):
         self.asked = []
@@ -34,13 +45,26 @@ class Hub:
     def __call__(self):  # in the place of the class HfApi
         return self
 
-    def repo_exists(self, repo, repo_type):
-        return (repo_type, repo) in [("dataset", name) for name in self.there]
+    def repo_info(self, repo, repo_type):
+        if self.unseen:
+            raise self.unseen
+        if (repo_type, repo) not in [("dataset", name) for name in self.there]:
+            raise RepositoryNotFoundError("no", response=answer(404))
+        return SimpleNamespace(sha="c0ffee")
+
+    def hf_hub_download(self, repo, name, repo_type, revision, local_dir):
+        assert (name, repo_type, revision) == ("README.md", "dataset", "c0ffee")
+        if self.card is None:
+            raise RemoteEntryNotFoundError("no", response=answer(404))
+        path = Path(local_dir) / name
+        path.write_text(self.card, encoding="utf-8")
+        return str(path)
 
     def create_repo(self, repo, repo_type, private):
         self.asked.append(("create", repo_type, repo, private))
 
-    def upload_folder(self, *, repo_id, folder_path, repo_type, commit_message, delete_patterns):
+    def upload_folder(self, *, repo_id, folder_path, repo_type, commit_message, delete_patterns, parent_commit):
+        assert parent_commit == ("c0ffee" if repo_id in self.there else None)
         if self.broken:
             raise self.broken
         names = sorted(str(path.relative_to(folder_path)) for path in Path(folder_path).rglob("*") if path.is_file())
@@ -90,6 +114,8 @@ class Server(BaseHTTPRequestHandler):
     there: ClassVar[list[str]] = []
     card: ClassVar[list[str]] = []
     done: ClassVar[list[tuple[str, str]]] = []
+    parents: ClassVar[list[str]] = []
+    readme = b"---\ntest_split:\n  size: 0.0\n  below: 0.0\n---\n"
 
     def log_message(self, *_):
         pass
@@ -102,8 +128,22 @@ class Server(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def do_HEAD(self):
+        self.do_GET()
+
     def do_GET(self):
-        if not self.there and not self.done:
+        if "/resolve/" in self.path:
+            self.send_response(200)
+            for name, value in {
+                "Content-Length": str(len(self.readme)),
+                "ETag": '"1"',
+                "X-Repo-Commit": "0" * 40,
+            }.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(self.readme)
+        elif not self.there and not self.done:
             self.answer(404, {"error": "no"}, **{"X-Error-Code": "RepoNotFound"})
         elif "/tree/" in self.path:
             self.answer(200, [{"type": "file", "path": name, "oid": "0" * 40, "size": 1} for name in self.there])
@@ -122,6 +162,7 @@ class Server(BaseHTTPRequestHandler):
         elif "/commit/" in self.path:
             for line in data.splitlines():
                 what = json.loads(line)
+                self.parents.extend([what["value"]["parentCommit"]] if what["value"].get("parentCommit") else [])
                 self.done.append((what["key"], what["value"].get("path", "")))
             self.answer(200, {"commitUrl": f"{where}/commit/{'0' * 40}", "commitOid": "0" * 40, "hookOutput": ""})
         else:
@@ -132,11 +173,15 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(huggingface_hub, "HfApi", HfApi)
-    for name in ("there", "card", "done"):
+    monkeypatch.setattr(Server, "readme", Server.readme)  # back to it afterwards
+    for name in ("there", "card", "done", "parents"):
         monkeypatch.setattr(Server, name, [])
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{running.server_port}")
+        url = f"http://127.0.0.1:{running.server_port}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
+        files = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
         yield Server
         running.shutdown()
 
@@ -211,8 +256,7 @@ def test_a_client_that_may_not_go_out_is_known_beforehand(hub, monkeypatch, caps
 
 
 def refused(status):
-    request = httpx2.Request("POST", "https://huggingface.co/api/x", headers={"authorization": f"Bearer {TOKEN}"})
-    return HfHubHTTPError(f"no {TOKEN}", response=httpx2.Response(status, request=request))
+    return HfHubHTTPError(f"no {TOKEN}", response=answer(status))
 
 
 @pytest.mark.parametrize(
@@ -238,6 +282,98 @@ def test_nothing_is_sent_where_no_dataset_was_written(hub):
     argv = ["good.jsonl", "--no-default-exclude", "--format", "hf", "--license", "mit", "--strict"]
     assert collate.main([*argv, "--push-to-hub", "me/games"]) == 1
     assert hub.asked == []
+
+
+# What is on the hub already
+
+
+def test_a_dataset_that_was_split_otherwise_is_left_and_nothing_is_written(hub, capsys):
+    hub.there = ("me/games",)
+    hub.card = "---\nlicense: mit\ntest_split:\n  size: 0.1\n  below: 0.1\n---\n# Games"
+    assert push("--yes") == 2
+    told = (
+        "me/games on the hub was split with --test-size 0.1, and --test-size 0 would move puzzles from one side to the "
+        "other; give the same size, or another dataset"
+    )
+    assert capsys.readouterr().err == f"error: {told}\n"
+    assert hub.asked == []
+    assert not Path("sft_dataset").exists()
+
+
+def test_a_number_of_puzzles_is_the_cut_that_it_is_on_the_hub(hub):
+    puzzles = boards(3)
+    highest = max(splits.place(puzzle.key) for puzzle in puzzles)
+    hub.there = ("me/games",)
+    hub.card = f"---\ntest_split:\n  size: 1.0\n  below: {highest}\n---\n"
+    assert push("--yes", "--test-size", "1") == 0
+    assert cut_of(Path("sft_dataset/README.md").read_text()) == splits.Cut(1, highest)
+    assert len(pyarrow.parquet.read_table("sft_dataset/trl/test-00000-of-00001.parquet")) == 2
+
+
+@pytest.mark.parametrize(("size", "status"), [("12", 0), ("0.123456789", 0), ("0.1234568", 2), ("11", 2)])
+def test_a_number_may_be_given_as_the_share_that_it_is_on_the_hub(hub, capsys, size, status):
+    hub.there = ("me/games",)
+    hub.card = "---\ntest_split:\n  size: 12.0\n  below: 0.123456789\n---\n"
+    assert push("--yes", "--test-size", size) == status
+    assert (f"with --test-size 12, and --test-size {size} would move" in capsys.readouterr().err) == bool(status)
+
+
+@pytest.mark.parametrize("card", [None, "", "# Theirs", "---\na: [\n---\n"])
+def test_a_dataset_that_does_not_tell_how_it_was_split_is_replaced_with_a_word_of_it(hub, capsys, card):
+    hub.there, hub.card = ("me/games",), card
+    assert push("--yes") == 0
+    told = "me/games on the hub does not tell how it was split, so its puzzles may change sides\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (refused(401), "the hub did not tell whether it has me/games: the login is not valid (status 401)"),
+        (refused(500), "the hub did not tell whether it has me/games: HfHubHTTPError (status 500)"),
+        (httpx2.ConnectError(TOKEN), "the hub could not be reached (ConnectError); nothing was written"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_hub_that_does_not_answer_is_known_before_anything_is_written(hub, capsys, error, told):
+    hub.unseen = error
+    assert push() == 1
+    assert capsys.readouterr().err == f"error: {told}\n"
+    assert [path.name for path in Path().iterdir()] == ["good.jsonl"]
+
+
+@pytest.mark.parametrize("status", [409, 412])
+def test_a_dataset_that_others_change_meanwhile_is_left(hub, capsys, status):
+    hub.there, hub.broken = ("me/games",), refused(status)
+    assert push("--yes") == 1
+    told = f"it was made or changed there meanwhile; run the same command again (status {status})"
+    assert capsys.readouterr().err == f"error: the hub did not take sft_dataset as me/games: {told}\n"
+    assert names()
+
+
+def test_the_real_client_replaces_what_it_looked_at_and_nothing_later(server):
+    server.there = ["README.md"]
+    assert push("--yes") == 0
+    assert server.parents == ["0" * 40]
+
+
+def test_the_real_client_reads_the_split_from_the_card(server, capsys):
+    server.there, server.readme = ["README.md"], b"---\ntest_split:\n  size: 0.3\n  below: 0.3\n---\n"
+    assert push("--yes") == 2
+    assert capsys.readouterr().err.startswith("error: me/games on the hub was split with --test-size 0.3, and ")
+    assert server.done == []
+
+
+def test_ctrl_c_at_the_question_sends_nothing_and_leaves_the_folder_whole(hub, monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    hub.there = ("me/games",)
+    at_a_terminal(monkeypatch, "")
+    monkeypatch.setattr("builtins.input", interrupted)
+    assert push() == 130
+    assert hub.asked == []
+    assert len(names()) == 8  # three configurations, the card, the template, three plots
 
 
 @pytest.mark.parametrize("name", ["me/games", "an-org/games_2.1", "_/_"])

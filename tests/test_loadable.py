@@ -150,7 +150,8 @@ BROKEN = {
     "a category index that is text": ("trl", at("guess_history", 1, "category_idx", value="0"), "type"),
     "half a character": ("trl", at("model", value="\ud83d"), "type"),
     "an object keyed by data": ("trl", at("categories", value={"GREEN": ["OLIVE"]}), "type"),
-    "a verdict without a key": ("trl", without("guess_history", 0, "reason"), "keys"),
+    "a verdict without a key": ("trl", without("guess_history", 0, "category_idx"), "keys"),
+    "a verdict with the reason of an invalid guess": ("trl", at("guess_history", 0, "reason", value=None), "keys"),
     "an empty history": ("trl", at("guess_history", value=[]), "empty"),
     "no linking terms at all": ("trl", emptied, "empty"),
     "no group index at all": (
@@ -252,16 +253,36 @@ SMALL = {"chunksize": 9000}  # bytes, so that the first rows alone give the type
 def test_odd_rows_first_give_no_column_another_type(here, layout):
     odd = [good(termless(number), "WRRR") for number in range(20)]
     collated("rows.jsonl", [*odd, good(board(20)), good(PLAIN, "ORRR")], "--format", layout)
-    assert list(load("rows.jsonl", **SMALL)) == written("rows.jsonl")
+    loaded = load("rows.jsonl", **SMALL)
+    assert list(loaded) == written("rows.jsonl")
+    assert loaded.features == features(layout)
 
 
 @pytest.mark.parametrize("layout", SINGLE)
 def test_two_files_load_as_one(here, layout):
     collated("a.jsonl", [good(termless(number)) for number in range(3)], "--format", layout, "--parquet")
     collated("b.jsonl", [good(board(3), "WRRR"), good(PLAIN, "ORRR")], "--format", layout, "--parquet")
-    assert list(load("a.jsonl", "b.jsonl")) == written("a.jsonl", "b.jsonl")
-    assert list(load("b.jsonl", "a.jsonl")) == written("b.jsonl", "a.jsonl")
-    assert list(load("a.parquet", "b.parquet")) == written("a.jsonl", "b.jsonl")
+    for paths in (["a.jsonl", "b.jsonl"], ["b.jsonl", "a.jsonl"]):
+        loaded = load(*paths)
+        assert list(loaded) == written(*paths)
+        assert loaded.features == features(layout)
+    loaded = load("a.parquet", "b.parquet")
+    assert list(loaded) == written("a.jsonl", "b.jsonl")
+    assert loaded.features == features(layout)
+
+
+@pytest.mark.parametrize("layout", SINGLE)
+@pytest.mark.parametrize("script", ["RRR", "WRRR", "OOORRR"])
+def test_one_row_of_json_has_the_features_of_the_schema(here, layout, script):
+    collated("rows.jsonl", [good(termless(0), script)], "--format", layout)
+    assert load("rows.jsonl").features == features(layout)
+
+
+def test_a_guess_of_the_dataset_has_no_reason_since_none_is_invalid(here):
+    collated("rows.jsonl", [good(board(0), "ORRR")])
+    (one,) = written("rows.jsonl")
+    assert {tuple(guess) for guess in one["guess_history"]} == {("words", "status", "category_idx")}
+    assert [guess["category_idx"] is None for guess in one["guess_history"]] == [True, False, False, False, False]
 
 
 @pytest.mark.parametrize("layout", ["trl", "messages", "sharegpt", "per-turn"])

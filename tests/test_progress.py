@@ -45,7 +45,7 @@ def told(one: Progress, *, final: bool = False) -> str:
 
 def test_a_run_is_told_of_from_its_first_request_to_its_end() -> None:
     clock, asked = Clock(), endpoint()
-    one = Progress("games", 8, asked, lambda: f"{one.done} good, 0 bad", every=30, clock=clock)
+    one = Progress("game", 8, asked, lambda: f"{one.done} good, 0 bad", every=30, clock=clock)
     assert told(one) == "0/8 games in 0:00 | 0 good, 0 bad | 0 in flight"
     clock.now += 30
     one.begun, asked.usage = 4, Usage(input=2000, output=600)
@@ -65,10 +65,17 @@ def test_a_run_is_told_of_from_its_first_request_to_its_end() -> None:
     )
 
 
+def test_one_game_is_no_games() -> None:
+    clock = Clock()
+    one = Progress("game", 1, endpoint(), lambda: "", every=30, clock=clock)
+    one.done = 1
+    assert told(one, final=True) == "1/1 game in 0:00"
+
+
 def test_a_later_loop_tells_what_the_command_has_cost_and_its_own_retries() -> None:
     clock, asked = Clock(), endpoint(Prices(input=1.0, cached=0.5, output=2.0))
     asked.usage, asked.retries = Usage(input=1_000_000, output=500_000), 7
-    one = Progress("games", 4, asked, lambda: "0 good, 1 bad", every=30, clock=clock)
+    one = Progress("game", 4, asked, lambda: "0 good, 1 bad", every=30, clock=clock)
     assert told(one) == "0/4 games in 0:00 | 0 good, 1 bad | 2.00 USD | 0 in flight"
     clock.now += 10
     one.begun = one.ended = one.done = 1
@@ -81,7 +88,7 @@ def test_a_later_loop_tells_what_the_command_has_cost_and_its_own_retries() -> N
 
 def test_tokens_a_second_are_those_of_the_last_half_minute() -> None:
     clock, asked = Clock(), endpoint()
-    one = Progress("games", 9, asked, lambda: "", every=30, clock=clock)
+    one = Progress("game", 9, asked, lambda: "", every=30, clock=clock)
     for _ in range(600):
         clock.now += 1
         asked.usage += Usage(output=100)
@@ -132,7 +139,7 @@ def test_plain_lines_come_at_the_interval_and_once_more_at_the_end(capsys: pytes
     clock, asked = Clock(), endpoint()
 
     async def run() -> None:
-        async with Progress("games", 2, asked, lambda: "1 good, 0 bad", every=0.05, clock=clock) as one:
+        async with Progress("game", 2, asked, lambda: "1 good, 0 bad", every=0.05, clock=clock) as one:
             clock.now += 30
             while "in 0:30" not in (said := capsys.readouterr().err):
                 await asyncio.sleep(0.01)
@@ -233,7 +240,7 @@ def test_other_lines_stand_above_the_line_of_progress(monkeypatch: pytest.Monkey
     monkeypatch.delenv("TERM", raising=False)
 
     async def run() -> None:
-        async with Progress("games", 2, endpoint(), lambda: "1 good, 0 bad", every=30, clock=Clock()):
+        async with Progress("game", 2, endpoint(), lambda: "1 good, 0 bad", every=30, clock=Clock()):
             await asyncio.sleep(0)
             notify("gave a game up after 7 attempts")
             notify("short")

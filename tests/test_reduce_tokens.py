@@ -252,7 +252,7 @@ def test_a_row_within_limits_passes_unchanged_and_needs_no_key_and_no_endpoint(c
         "  tokens in:            0 (0 cached)\n"
         "  tokens out:           0 (0 reasoning)\n"
         "  time:                 T s\n\n"
-        "1 rows -> good_examples_reduced.jsonl\n"
+        "1 row -> good_examples_reduced.jsonl\n"
         "0 rejected games -> reduce_rejects.jsonl\n"
     )
     assert err == "no doctored_gameplay.jsonl: reducing good_examples.jsonl alone\n"
@@ -296,7 +296,7 @@ def test_both_streams_are_reduced_in_one_command(capsys):
     assert "  over a limit:         2 (66.7%)\n  reduced:              2 (100.0%)\n" in out
     assert "  replies shortened:    3\n" in out
     assert out.endswith(
-        "2 rows -> good_examples_reduced.jsonl\n1 rows -> doctored_gameplay_reduced.jsonl\n"
+        "2 rows -> good_examples_reduced.jsonl\n1 row -> doctored_gameplay_reduced.jsonl\n"
         "0 rejected games -> reduce_rejects.jsonl\n"
     )
 

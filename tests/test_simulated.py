@@ -148,7 +148,7 @@ def server(puzzles_file: Path) -> "Iterator[tuple[subprocess.Popen[str], str]]":
     process = start(puzzles_file, "--player-strength", "best", "--latency", "0.01")
     assert process.stdout
     line = process.stdout.readline()
-    assert line.startswith("serving 1 puzzles on http://127.0.0.1:"), line
+    assert line.startswith("serving 1 puzzle on http://127.0.0.1:"), line
     assert line.endswith("/v1\n")
     yield process, line.split()[-1]
     process.kill()
