@@ -16,6 +16,7 @@ from connections_env.snippets import TEMPLATE, loading, playing, training
 from connections_env.splits import rule
 from connections_env.terminal import printable
 from connections_env.tokens import Limits
+from connections_env.trainers import other_trainers
 
 MADE_HERE = "<!-- written by collate.py of connections-sft: a new run replaces the whole folder -->"
 NAME = "Connections games with reasoning"
@@ -74,6 +75,7 @@ def text(games: Sequence[SftRow], counts: Mapping[str, int], lengths: Mapping[st
         f"## Splits\n\n{rule(about.export.test_size if 'test' in counts else 0, counts)}",
         _statistics(games),
         training(about.loads, lengths, on_hub=bool(about.export.hub_id), has_test="test" in counts),
+        other_trainers(about.loads, lengths, on_hub=bool(about.export.hub_id), has_test="test" in counts),
         playing(about.loads, on_hub=bool(about.export.hub_id)),
         _limits(games),
     ]

@@ -11,7 +11,7 @@ from connections_env import card
 from connections_env.dataset import SftRow
 from connections_env.files import shown
 from connections_env.flags import UsageError
-from connections_env.formats import Game, Row, parquet
+from connections_env.formats import DATASET_INFO, INFO_NAMES, Game, Row, info_entry, info_text, parquet
 from connections_env.plots import histogram
 from connections_env.puzzles import board_key
 from connections_env.schema import HF_LAYOUTS, Format, features
@@ -22,7 +22,7 @@ from connections_env.steps import replace_files
 SPLITS = ("train", "test")
 CARD = "README.md"
 _OURS = re.compile(
-    rf"{CARD}|{re.escape(TEMPLATE)}|plots/(?:tokens|turns|rewards)\.svg|"
+    rf"{CARD}|{re.escape(TEMPLATE)}|{re.escape(DATASET_INFO)}|plots/(?:tokens|turns|rewards)\.svg|"
     rf"(?:{'|'.join(HF_LAYOUTS)})/(?:{'|'.join(SPLITS)})-00000-of-00001\.parquet"
 )
 
@@ -108,6 +108,8 @@ def folder_files(splits: Mapping[str, Sequence[Game]], about: card.About) -> dic
     sizes = {place: len(files[f"{place[0]}/{_file_name(place[1])}"]) for place in rows}
     files[CARD] = (_head(counts, sizes, games, about) + body).encode()
     files[TEMPLATE] = TEMPLATE_FILE.read_bytes()
+    entries = {INFO_NAMES[split]: info_entry(f"messages/{_file_name(split)}") for split in splits}
+    files[DATASET_INFO] = info_text(entries).encode()
     files |= {f"plots/{name}.svg": drawn.encode() for name, drawn in _plots(games)}
     return files
 
