@@ -5,6 +5,7 @@ python -m venv .venv-axolotl
 .venv-axolotl/bin/python -m pytest tests/trainers/test_axolotl.py
 """
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 
 from tests.trainers.rows import due, hf_folder, settings
 
+os.environ["AXOLOTL_DO_NOT_TRACK"] = "1"  # a test calls nobody
 pytest.importorskip("axolotl", reason="not installed: see the head of this file")
 
 
@@ -38,7 +40,7 @@ def test_the_settings_of_the_card_put_every_reply_in_the_loss_and_nothing_else(s
 
 def test_a_length_below_that_of_a_row_is_an_error_with_them(student):
     hf_folder()
-    with pytest.raises(ValueError, match="sequence"):
+    with pytest.raises(ValueError, match="exceeds the maximum 512"):
         loaded(settings("axolotl") | {"sequence_len": 512}, student)
 
 

@@ -7,12 +7,15 @@ python -m venv .venv-llamafactory
 
 import importlib.machinery
 import json
+import re
 import sys
 import types
 from pathlib import Path
 
 import pytest
+import yaml
 
+from connections_env.snippets import TEMPLATE_FILE
 from tests.trainers.rows import IGNORED, due, exported, hf_folder, replies, settings, stretches
 
 pytest.importorskip("llamafactory", reason="not installed: see the head of this file")
@@ -23,6 +26,7 @@ except (ImportError, OSError):  # it is for sound alone, and its wheels of PyPI 
     module.__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)
     sys.modules["torchaudio"] = module
 
+README = TEMPLATE_FILE.with_name("README.md")
 HERE = {"use_cpu": True, "bf16": False, "report_to": "none", "overwrite_cache": True}
 
 
@@ -63,6 +67,16 @@ def test_the_file_of_messages_loads_by_the_entry_beside_it(student, tokenizer, t
 def settings_for_the_file(**changes):
     asked = {"stage": "sft", "do_train": True, "finetuning_type": "full", "dataset_dir": ".", "dataset": "rows"}
     return {**asked, "template": "qwen3", "cutoff_len": 4096, "output_dir": "out", **changes}
+
+
+def test_the_settings_of_the_readme_load_the_file_that_collation_writes(student, tokenizer):
+    rows = exported("--format", "messages")
+    Path("rows.jsonl").rename("sft_examples.jsonl")
+    info = Path("dataset_info.json").read_text().replace('"rows"', '"sft_examples"').replace("rows.", "sft_examples.")
+    Path("dataset_info.json").write_text(info)
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    asked = yaml.safe_load(block)
+    assert loaded(asked, student)[1]["train"] == [due(row, tokenizer, newline=True) for row in rows]
 
 
 def test_the_default_cutoff_cuts_longer_games_in_silence():
