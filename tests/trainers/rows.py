@@ -16,6 +16,18 @@ from tests.rollouts import board, results_file, rollout, scripted_reply
 
 IGNORED = -100  # torch's cross entropy leaves labels of this value out
 
+# What of Qwen3's own template matters here: replies before the last message of the user lose their reasoning.
+STRIPS = """{%- set ns = namespace(last=messages|length - 1) -%}
+{%- for message in messages -%}{%- if message.role == 'user' -%}{%- set ns.last = loop.index0 -%}{%- endif -%}{%- endfor -%}
+{%- for message in messages -%}
+{%- set text = message.content -%}
+{%- if message.role == 'assistant' and loop.index0 <= ns.last -%}
+{%- set text = text.split('</think>')[-1].lstrip('\\n') -%}
+{%- endif -%}
+{{- '<|im_start|>' + message.role + '\\n' + text + '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"""  # noqa: E501
+
 
 def game(puzzle, script):
     """A won game each of whose replies has a thought of its own."""

@@ -14,7 +14,7 @@ import yaml
 from tests.trainers.rows import due, hf_folder, settings
 
 os.environ["AXOLOTL_DO_NOT_TRACK"] = "1"  # a test calls nobody
-pytest.importorskip("axolotl", reason="not installed: see the head of this file")
+pytest.importorskip("axolotl", reason="not installed: axolotl==0.19.0; see the head of this file")
 
 
 def loaded(asked, student):

@@ -18,7 +18,7 @@ import yaml
 from connections_env.snippets import TEMPLATE_FILE
 from tests.trainers.rows import IGNORED, due, exported, hf_folder, replies, settings, stretches
 
-pytest.importorskip("llamafactory", reason="not installed: see the head of this file")
+pytest.importorskip("llamafactory", reason="not installed: llamafactory==0.9.5; see the head of this file")
 try:
     import torchaudio  # noqa: F401
 except (ImportError, OSError):  # it is for sound alone, and its wheels of PyPI load nowhere but beside CUDA's torch

@@ -16,9 +16,9 @@ from connections_env.examples import canonical_row
 from connections_env.parsing import Reply
 from connections_env.snippets import TEMPLATE_FILE
 from tests.rollouts import board, results_file, rollout, script_replies
-from tests.trainers.rows import IGNORED, due, exported, hf_folder, settings
+from tests.trainers.rows import IGNORED, STRIPS, due, exported, hf_folder, settings
 
-pytest.importorskip("nemo_automodel", reason="not installed: see the head of this file")
+pytest.importorskip("nemo_automodel", reason="not installed: nemo-automodel==0.7.0; see the head of this file")
 
 
 def loaded(asked, tokenizer):
@@ -71,3 +71,9 @@ def test_truncation_cuts_games_in_silence(tokenizer):
     made = loaded(asked, tokenizer)
     assert {len(ids) for ids, _ in made} <= {511, 512}
     assert all(any(label != IGNORED for label in labels) for _, labels in made)
+
+
+def test_a_template_that_takes_reasoning_off_is_refused(tokenizer):
+    hf_folder()
+    with pytest.raises(ValueError, match="rewrites earlier turns"):
+        loaded(settings("NeMo AutoModel")["dataset"] | {"chat_template": STRIPS}, tokenizer)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.trainers.rows import hf_folder, replies, settings, stretches
 
-pytest.importorskip("torchtune", reason="not installed: see the head of this file")
+pytest.importorskip("torchtune", reason="not installed: torchtune==0.6.1; see the head of this file")
 
 
 @pytest.fixture

@@ -12,21 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainers.rows import IGNORED, due, hf_folder, settings, stretches
+from tests.trainers.rows import IGNORED, STRIPS, due, hf_folder, settings, stretches
 
-pytest.importorskip("verl", reason="not installed: see the head of this file")
-
-# What of Qwen3's own template matters here: replies before the last message of the user lose their reasoning.
-STRIPS = """{%- set ns = namespace(last=messages|length - 1) -%}
-{%- for message in messages -%}{%- if message.role == 'user' -%}{%- set ns.last = loop.index0 -%}{%- endif -%}{%- endfor -%}
-{%- for message in messages -%}
-{%- set text = message.content -%}
-{%- if message.role == 'assistant' and loop.index0 <= ns.last -%}
-{%- set text = text.split('</think>')[-1].lstrip('\\n') -%}
-{%- endif -%}
-{{- '<|im_start|>' + message.role + '\\n' + text + '<|im_end|>\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"""  # noqa: E501
+pytest.importorskip("verl", reason="not installed: verl==0.9.1; see the head of this file")
 
 
 def exported_template():
