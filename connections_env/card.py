@@ -17,6 +17,7 @@ from connections_env.snippets import TEMPLATE, loading, playing, training
 from connections_env.splits import Cut, rule
 from connections_env.terminal import counted
 from connections_env.tokens import Limits
+from connections_env.trainers import other_trainers
 
 MADE_HERE = "<!-- written by collate.py of connections-sft: a new run replaces the whole folder -->"
 NAME = "Connections games with reasoning"
@@ -87,6 +88,7 @@ def text(games: Sequence[SftRow], counts: Mapping[str, int], lengths: Mapping[st
         f"## Splits\n\n{rule(about.cut, counts)}",
         _statistics(games),
         training(about.loads, lengths, on_hub=bool(about.export.hub_id), has_test="test" in counts),
+        other_trainers(about.loads, lengths, on_hub=bool(about.export.hub_id), has_test="test" in counts),
         playing(about.loads, on_hub=bool(about.export.hub_id)),
         _limits(games, about.export.languages),
     ]

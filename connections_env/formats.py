@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 DATASET_INFO = "dataset_info.json"
+INFO_NAMES = {"train": "connections", "test": "connections_test"}
+"""Split of a `hf` folder -> the name by which LLaMA-Factory finds it."""
+# Line ends to Python's splitlines, by which NeMo reads a file, but not to JSON, which would leave them as they are.
+_LINE_ENDS = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"})
 _OPENS, _CLOSES = "<think>\n", "\n</think>\n\n"
 
 Row = dict[str, Any]
@@ -86,7 +90,7 @@ def split(message: Mapping[str, str]) -> dict[str, str]:
 
 
 def jsonl(rows: Sequence[Row]) -> Iterator[str]:
-    return (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    return (json.dumps(row, ensure_ascii=False, allow_nan=False).translate(_LINE_ENDS) + "\n" for row in rows)
 
 
 def arrow(rows: Sequence[Row], layout: Format) -> "pyarrow.Table":
@@ -125,8 +129,16 @@ def dataset_info(file: Path, export: Export) -> str | None:
     before = dict(entries)
     entries.pop(file.stem, None)
     if export.reasoning == "inline":
-        tags = {"role_tag": "role", "content_tag": "content"}
-        tags |= {"user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
-        columns = {"messages": "messages"}
-        entries[file.stem] = {"file_name": file.name, "formatting": "sharegpt", "columns": columns, "tags": tags}
-    return None if entries == before == {} else json.dumps(entries, ensure_ascii=False, indent=2) + "\n"
+        entries[file.stem] = info_entry(file.name)
+    return None if entries == before == {} else info_text(entries)
+
+
+def info_entry(name: str) -> Row:
+    """What LLaMA-Factory is told of a file of messages, named as from the folder of its `dataset_info.json`."""
+    tags = {"role_tag": "role", "content_tag": "content"}
+    tags |= {"user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
+    return {"file_name": name, "formatting": "sharegpt", "columns": {"messages": "messages"}, "tags": tags}
+
+
+def info_text(entries: Mapping[str, Row]) -> str:
+    return json.dumps(entries, ensure_ascii=False, indent=2) + "\n"

@@ -13,7 +13,7 @@ from connections_env.card_head import LICENSE_FILE, Place, cut_of, head
 from connections_env.dataset import SftRow
 from connections_env.export import is_address
 from connections_env.files import shown
-from connections_env.formats import Game, Row, arrow, parquet
+from connections_env.formats import DATASET_INFO, INFO_NAMES, Game, Row, arrow, info_entry, info_text, parquet
 from connections_env.plots import histogram
 from connections_env.puzzles import board_key
 from connections_env.schema import HF_LAYOUTS
@@ -24,7 +24,7 @@ from connections_env.steps import replace_files
 SPLITS = ("train", "test")
 CARD = "README.md"
 _OURS = re.compile(
-    rf"{CARD}|{LICENSE_FILE}|{re.escape(TEMPLATE)}|plots/(?:tokens|turns|rewards)\.svg|"
+    rf"{CARD}|{LICENSE_FILE}|{re.escape(TEMPLATE)}|{re.escape(DATASET_INFO)}|plots/(?:tokens|turns|rewards)\.svg|"
     rf"(?:{'|'.join(HF_LAYOUTS)})/(?:{'|'.join(SPLITS)})-00000-of-00001\.parquet"
 )
 
@@ -109,6 +109,8 @@ def folder_files(splits: Mapping[str, Sequence[Game]], about: card.About) -> dic
     if about.export.license_link and not is_address(about.export.license_link):
         files[LICENSE_FILE] = Path(about.export.license_link).read_bytes()
     files[TEMPLATE] = TEMPLATE_FILE.read_bytes()
+    entries = {INFO_NAMES[split]: info_entry(f"messages/{_file_name(split)}") for split in splits}
+    files[DATASET_INFO] = info_text(entries).encode()
     files |= {f"plots/{name}.svg": drawn.encode() for name, drawn in _plots(games)}
     return files
 

@@ -1,4 +1,4 @@
-"""What the dataset's card says of loading it, training on it and playing with the student: code that runs as it is."""
+"""What the dataset's card says of loading it, training on it with TRL and playing: code that runs as it is."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ turns = load_dataset({name}, "per-turn", split="train")  # a row a right reply
 | configuration | a row is | for |
 |---|---|---|
 | `trl` (default) | a game: `prompt` (rules and board), `completion` (all that follows) | TRL |
-| `messages` | the same game as one list | LLaMA-Factory, axolotl, torchtune, NeMo |
+| `messages` | the same game as one list | LLaMA-Factory, axolotl, verl, torchtune, NeMo AutoModel |
 | `per-turn` | a right reply after a history without reasoning | trainers with the loss on the last turn alone |"""
 
 
@@ -32,7 +32,7 @@ def training(loads: str, lengths: Mapping[str, int], *, on_hub: bool, has_test: 
     """`lengths` are the tokens that the longest row of each configuration needs."""
     name, (wanted, path) = json.dumps(loads, ensure_ascii=False), _template(loads, on_hub=on_hub)
     evaluate = '\n    eval_dataset=dataset["test"],' if has_test else ""
-    return f"""## Train on it
+    return f"""## Train on it with TRL
 
 Stock chat templates take the reasoning of earlier turns off (Qwen3's does), so that the student would learn only its
 last one, and many mark no part as the student's. `{TEMPLATE}`, in this folder, keeps all and marks the replies: with

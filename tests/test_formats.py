@@ -45,6 +45,25 @@ def test_openai_rows_are_messages_and_nothing_else():
     ]
 
 
+def test_openai_rows_are_what_its_library_takes_for_messages():
+    from openai.types.chat import ChatCompletionMessageParam
+    from pydantic import TypeAdapter, ValidationError
+
+    (row,) = rows("--format", "openai")
+    form = TypeAdapter(list[ChatCompletionMessageParam])
+    form.validate_python(row["messages"])
+    with pytest.raises(ValidationError):  # it does not take anything
+        form.validate_python([*row["messages"], {"role": "human", "content": "Hello"}])
+
+
+def test_what_ends_a_line_in_unicode_ends_none_of_a_file(here):
+    thought = "One\u2028two\u2029three\x85four."
+    replies = [Reply(reply.content, thought, "stop", 40) for reply in script_replies(A, "RRR")]
+    (row,) = rows(games=[canonical_row(rollout(A, replies))])
+    assert row["completion"][0]["content"].startswith(f"<think>\n{thought}\n</think>")
+    assert len((here / "rows.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
 def test_sharegpt_rows_are_turns_of_human_and_gpt():
     (row,) = rows("--format", "sharegpt")
     (same,) = rows("--format", "messages")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 import collate
 from connections_env import card, splits
@@ -81,7 +82,7 @@ def test_the_folder_holds_these_files_and_no_other():
     export("--test-size", "3")
     parquet = {f"{layout}/{split}-00000-of-00001.parquet" for layout in LAYOUTS for split in ("train", "test")}
     plots = {f"plots/{name}.svg" for name in ("tokens", "turns", "rewards")}
-    assert set(files()) == parquet | plots | {"README.md", "chatml_keep_think.jinja"}
+    assert set(files()) == parquet | plots | {"README.md", "chatml_keep_think.jinja", "dataset_info.json"}
     template = Path(collate.__file__).with_name("chatml_keep_think.jinja")
     assert files()["chatml_keep_think.jinja"] == template.read_bytes()
 
@@ -371,6 +372,66 @@ def test_a_folder_elsewhere_is_named_without_the_folders_of_this_machine(here, m
     text = (here / "data" / "games" / "README.md").read_text(encoding="utf-8")
     assert 'load_dataset("games")' in text
     assert str(here) not in text
+
+
+def card_settings(folder="sft_dataset"):
+    """What the card gives as the settings of each trainer: trainer -> YAML, read."""
+    text = Path(folder, "README.md").read_text(encoding="utf-8").split("## Train with another trainer")[1]
+    sections = re.findall(r"^### (.*?) [\d.]+\n(.*?)(?=^##)", text, re.MULTILINE | re.DOTALL)
+    return {name: yaml.safe_load(re.findall(r"```yaml\n(.*?)^```", said, re.DOTALL | re.MULTILINE)[0])
+            for name, said in sections}  # fmt: skip
+
+
+def lengths_in(found):
+    return {
+        found["LLaMA-Factory"]["cutoff_len"],
+        found["axolotl"]["sequence_len"],
+        found["verl"]["data"]["max_length"],
+    }
+
+
+def test_each_trainer_of_the_card_has_settings_that_hold_the_longest_row():
+    export("--test-size", "0", games=[good(PLAIN, "ORRWR"), good(FIVE, "RRRR")])
+    found = card_settings()
+    assert list(found) == ["LLaMA-Factory", "axolotl", "verl", "torchtune", "NeMo AutoModel"]
+    most = max(load(split="train")["num_tokens"])
+    (length,) = lengths_in(found)
+    assert most <= length < most + 64
+    assert found["torchtune"]["tokenizer"]["max_seq_len"] is None
+
+
+@pytest.mark.parametrize("folder", ["sft_dataset", 'odd "name" \\ é: # {x}'])
+@pytest.mark.parametrize("size", ["0", "3"])
+def test_the_settings_in_the_card_name_files_that_are_there(folder, size):
+    export("--test-size", size, "--output", folder)
+    found = card_settings(folder)
+    factory, axolotl, verl = found["LLaMA-Factory"], found["axolotl"], found["verl"]["data"]
+    assert factory["dataset_dir"] == folder
+    entries = json.loads(Path(folder, "dataset_info.json").read_text())
+    splits = ["connections", "connections_test"] if size == "3" else ["connections"]
+    assert list(entries) == splits
+    assert [factory["dataset"], *filter(None, [factory.get("eval_dataset")])] == splits
+    train, template = f"{folder}/messages/train-00000-of-00001.parquet", f"{folder}/chatml_keep_think.jinja"
+    assert [one["path"] for one in axolotl["datasets"]] == [train]
+    assert axolotl["chat_template_jinja"] == found["NeMo AutoModel"]["dataset"]["chat_template"] == template
+    assert found["NeMo AutoModel"]["dataset"]["path_or_dataset_id"] == verl["train_files"] == train
+    assert found["torchtune"]["dataset"]["data_files"] == train
+    test = [one["path"] for one in axolotl.get("test_datasets", [])]
+    assert test == [*filter(None, [verl.get("val_files")])]
+    assert len(test) == len(splits) - 1
+    named = [train, template, *test, *(f"{folder}/{entry['file_name']}" for entry in entries.values())]
+    assert [path for path in named if not Path(path).is_file()] == []
+    (line,) = re.findall(r"^export TEMPLATE=.*$", Path(folder, "README.md").read_text("utf-8"), re.MULTILINE)
+    shown = subprocess.run(["bash", "-c", f'{line}; echo "$TEMPLATE"'], capture_output=True, check=True)
+    assert shown.stdout.strip() == Path(template).read_bytes().strip()
+
+
+def test_a_dataset_of_the_hub_is_fetched_before_trainers_read_its_files(monkeypatch):
+    monkeypatch.setattr(collate, "check_login", lambda: None)
+    monkeypatch.setattr(collate, "push", lambda *_, **__: "there")
+    export("--test-size", "0", "--push-to-hub", "me/games")
+    assert "\nhf download me/games --repo-type dataset --local-dir games\n" in the_card()
+    assert card_settings()["LLaMA-Factory"]["dataset_dir"] == "games"
 
 
 @pytest.mark.parametrize(

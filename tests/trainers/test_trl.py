@@ -13,41 +13,15 @@ from pathlib import Path
 import pytest
 
 import collate
-from connections_env.examples import canonical_row
-from connections_env.game import GameState
-from connections_env.parsing import Reply
-from connections_env.play import take_reply
-from connections_env.rulesets import NYT
 from connections_env.snippets import TEMPLATE_FILE
-from tests.boards import FIVE, PLAIN
-from tests.rollouts import board, results_file, rollout, scripted_reply
+from tests.rollouts import board, results_file
+from tests.trainers.rows import IGNORED, due, exported, game, replies, stretches
 
 pytest.importorskip("torch", reason="not installed: uv run --group trainers pytest tests/trainers")
 trl = pytest.importorskip("trl", reason="not installed: uv run --group trainers pytest tests/trainers")
 
 ROOT = TEMPLATE_FILE.parent
 STOCK = Path(trl.__file__).parent / "chat_templates"
-IGNORED = -100  # torch's cross entropy leaves labels of this value out
-
-
-def game(puzzle, script):
-    """A won game each of whose replies has a thought of its own."""
-    state, replies = GameState(puzzle, NYT), []
-    for turn, letter in enumerate(script, 1):
-        reply = scripted_reply(state, letter)
-        replies.append(Reply(reply.content, f"Thought {turn}: naïve, 12,345 — “so”.\n\nOr not? 🤔", "stop", 40))
-        state = take_reply(state, replies[-1])
-    return canonical_row(rollout(puzzle, replies))
-
-
-def exported(*flags, games=None):
-    """The rows of an export, loaded as a trainer loads them."""
-    import datasets
-
-    games = games or [game(PLAIN, "ORRWR"), game(FIVE, "RRRR"), game(board(1), "RRR")]
-    results_file(Path("good.jsonl"), games)
-    assert collate.main(["good.jsonl", "--no-default-exclude", "--output", "rows.jsonl", *flags]) == 0
-    return datasets.load_dataset("json", data_files="rows.jsonl", split="train", cache_dir="cache")
 
 
 def trainer_for(dataset, student, tokenizer, **options):
@@ -69,44 +43,7 @@ def tokens_and_labels(trainer):
 
 
 def learned(trainer, tokenizer):
-    """The texts in the loss, a text a stretch of tokens that follow each other."""
-    for ids, labels in tokens_and_labels(trainer):
-        found, stretch = [], []
-        for token, label in zip([*ids, 0], [*labels, IGNORED], strict=True):
-            if label != IGNORED:
-                assert label == token
-                stretch.append(token)
-            elif stretch:
-                found.append(tokenizer.decode(stretch))
-                stretch = []
-        yield found
-
-
-def told(row):
-    return row["messages"] if "messages" in row else row["prompt"] + row["completion"]
-
-
-def text_of(message):
-    beside = message.get("reasoning_content")
-    return f"<think>\n{beside}\n</think>\n\n{message['content']}" if beside else message["content"]
-
-
-def due(row, tokenizer):
-    """Token ids and labels of a row, a message after the other: replies and their end of turn are learned."""
-    ids, labels = [], []
-    for message in told(row):
-        head = tokenizer.encode(f"<|im_start|>{message['role']}\n")
-        body = tokenizer.encode(text_of(message) + "<|im_end|>")
-        end = tokenizer.encode("\n")
-        if message["role"] != "assistant":  # one text to the tokenizer, where a newline joins what follows it
-            head, body, end = [], [], tokenizer.encode(f"<|im_start|>{message['role']}\n{text_of(message)}<|im_end|>\n")
-        ids += head + body + end
-        labels += [IGNORED] * len(head) + body + [IGNORED] * len(end)
-    return ids, labels
-
-
-def replies(row):
-    return [text_of(message) for message in told(row) if message["role"] == "assistant"]
+    return (stretches(ids, labels, tokenizer) for ids, labels in tokens_and_labels(trainer))
 
 
 @pytest.mark.parametrize("reasoning", ["inline", "split"])
