@@ -344,10 +344,16 @@ def test_max_length_in_the_card_holds_the_longest_row():
     assert length % 64 == 0
 
 
-def test_a_dataset_for_the_hub_is_loaded_from_there_in_its_card(monkeypatch):
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub that takes everything and has nothing yet."""
     monkeypatch.setattr(collate, "check_login", lambda: None)
     monkeypatch.setattr(collate, "look", lambda _: None)
     monkeypatch.setattr(collate, "push", lambda *_, **__: "there")
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_dataset_for_the_hub_is_loaded_from_there_in_its_card():
     export("--test-size", "0", "--push-to-hub", "me/games")
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", the_card(), re.MULTILINE | re.DOTALL))
     assert 'load_dataset("me/games")' in code
@@ -426,9 +432,8 @@ def test_the_settings_in_the_card_name_files_that_are_there(folder, size):
     assert shown.stdout.strip() == Path(template).read_bytes().strip()
 
 
-def test_a_dataset_of_the_hub_is_fetched_before_trainers_read_its_files(monkeypatch):
-    monkeypatch.setattr(collate, "check_login", lambda: None)
-    monkeypatch.setattr(collate, "push", lambda *_, **__: "there")
+@pytest.mark.usefixtures("hub")
+def test_a_dataset_of_the_hub_is_fetched_before_trainers_read_its_files():
     export("--test-size", "0", "--push-to-hub", "me/games")
     assert "\nhf download me/games --repo-type dataset --local-dir games\n" in the_card()
     assert card_settings()["LLaMA-Factory"]["dataset_dir"] == "games"
