@@ -92,6 +92,8 @@ def _columns(row: Row) -> list[Row]:
 
 def _groups_in(value: Any, *, wrapped: bool = False) -> list[Row]:
     if isinstance(value, Mapping):
+        # Tables of objects give each the keys of all the others, with nothing under them.
+        value = {name: child for name, child in value.items() if child is not None}
         inner = [] if wrapped else [_groups_in(value[name], wrapped=True) for name in GROUPS if name in value]
         if found := next(filter(None, inner), None):
             return found
