@@ -15,7 +15,7 @@ from connections_env.foreign import model_beside, rollout_at, rollout_of
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import Facts, facts_of, rejection
 from connections_env.records import BadRow, Rollout, first_problem, read_object
-from connections_env.scan import id_key
+from connections_env.scan import COPIES, id_key
 from connections_env.standings import Standings
 from connections_env.truncation import Truncate, kept_turns
 
@@ -120,6 +120,7 @@ def games_in(source: Source, left_out: Counter[str]) -> Iterator[Judged]:
 
     Raises `FutureRow`, OSError.
     """
+    seen = set[int]()
     for number, path in enumerate(source.files):
         for line in read_lines(path):
             try:
@@ -132,7 +133,10 @@ def games_in(source: Source, left_out: Counter[str]) -> Iterator[Judged]:
             judged = judge(source, Spot(number, line.offset, line.number), row)
             if isinstance(judged, str):
                 left_out[judged] += 1
+            elif (identity := hash(line.data)) in seen:
+                left_out[COPIES] += 1
             else:
+                seen.add(identity)
                 yield judged
     for number, (path, offset) in enumerate(source.spares, len(source.files)):
         judged = judge(source, Spot(number, offset, line_number(path, offset)), rollout_at(path, offset))
