@@ -6,10 +6,9 @@ rows of a file lie is the business of `layouts.py`.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
-from connections_env.decoding import Null, from_cell, from_json
+from connections_env.decoding import Null, from_json, listed
 from connections_env.puzzles import Group, Puzzle, UnplayableBoard, derived_id, normalise, shuffled
 
 Row = Mapping[str, Any]
@@ -35,8 +34,6 @@ GROUP: Aliases = {
 GROUPS: tuple[str, ...] = ("categories", "answers", "groups", "solution")
 # Groups laid out as parallel columns, the layout of `ericbotti/connections-puzzles`.
 COLUMNS: Mapping[str, str] = {"members": "group_words", "theme": "group_themes", "linking_terms": "group_linking_terms"}
-# What may part words that are given as one text, those first that words hold least often.
-_SEPARATORS = ("\n", "|", ";", ", ", ",")
 # A mapping under none of these names is theme -> words only if it is as large as this: configurations map names to
 # lists too.
 _LEAST_WALL = 3
@@ -135,7 +132,7 @@ def _by_theme(value: Row, *, texts: bool = False) -> list[Row]:
     lists = [listed(words) if texts else _list(words) for words in value.values()]
     if not all(lists) or any(isinstance(word, Mapping | list | tuple) for words in lists for word in words):
         return []
-    return [{"theme": name, "members": words} for name, words in zip(value, lists, strict=True)]
+    return [{"theme": name, "members": words} for name, words in value.items()]
 
 
 def _wall(row: Row) -> list[Row]:
@@ -214,18 +211,6 @@ def field(row: Row, table: Aliases, name: str) -> Any:
 
 def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
-
-
-def listed(value: Any) -> list[Any]:
-    """A list, or what the rarest of the separators in a text parts: `1,000, 20,000` are two numbers."""
-    if not isinstance(value, str) or isinstance(value, Null):
-        return _list(value)
-    if value.lstrip()[:1] in ("[", "(", "{"):
-        with suppress(ValueError, RecursionError):
-            return _list(from_cell(value))
-        return []
-    separator = next((one for one in _SEPARATORS if one in value), None)
-    return [part.strip() for part in value.split(separator) if part.strip()] if separator else []
 
 
 def item(value: Any) -> str:

@@ -20,6 +20,7 @@ from connections_env.rewards import reward, reward_components
 from connections_env.rulesets import NYT, RULESETS, Ruleset
 
 SCHEMA_VERSION = 1
+_GZIP = b"\x1f\x8b"
 
 
 class BadRow(ValueError):
@@ -248,6 +249,8 @@ def _encodable_throughout(value: Any) -> Any:
 
 def _shown(line: bytes | str) -> str:
     text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
+    if isinstance(line, bytes) and line.startswith(_GZIP):
+        return "what gzip compressed; unpack the file"
     return repr(text.strip()[:40])
 
 

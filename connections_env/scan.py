@@ -9,6 +9,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from connections_env.agreement import difference, recorded
 from connections_env.candidates import Candidate, keep_best, merge_best
 from connections_env.estimate import Took
@@ -68,6 +70,8 @@ class Scan:
     beyond: set[str] = field(default_factory=set)
     """Keys of the puzzles that have more rollouts than are kept."""
     rows_of: Counter[str] = field(default_factory=Counter)
+    copies_of: Counter[str] = field(default_factory=Counter)
+    """Rows that are copies of those, and not among them."""
     counts: Counter[str] = field(default_factory=Counter)
     took: Took = field(default_factory=Took)
     took_simulated: Took = field(default_factory=Took)
@@ -156,7 +160,7 @@ def _take_slowly(found: Scan, wanted: Wanted, raw: bytes) -> bool:
         row = read_row(data)
         rollout = row if isinstance(row, Rollout) else adopt(row)
     except BadRow as error:
-        found.torn = not raw.endswith(b"\n")
+        found.torn = not raw.endswith(b"\n") and not _is_json(data)
         if not found.torn:
             found.unreadable[re.split(r"[:;]|, got", str(error))[0]] += 1
             found.problems.append((found.lines + 1, f"{error}; skipped"))
@@ -191,6 +195,14 @@ def _compare(found: Scan, data: bytes) -> None:
         found.differences.append((found.lines + 1, differs))
 
 
+def _is_json(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except msgspec.MsgspecError:
+        return False
+    return True
+
+
 def _identity(row: GlimpsedRow | Rollout, raw: memoryview | bytes) -> int:
     """The same for copies of a row of ours. Its id alone is not enough: a copy may be damaged."""
     return hash((row.rollout_id, row.complete_reason, len(raw), *row.reply_tokens))
@@ -220,7 +232,7 @@ def _count(
         if key not in wanted.only or (found.path, found.end) in wanted.dropped:
             return True
     elif identity in found.identities or identity in wanted.known:
-        found.counts[COPIES] += 1
+        found.copies_of[key] += 1
         found.beyond.add(key)
         return False
     found.identities.add(identity)

@@ -63,6 +63,8 @@ class Standings:
         self.by_puzzle: dict[str, list[Candidate]] = {}
         self.rows_of: Counter[str] = Counter()
         """Counted rows of each puzzle, those beyond its spares included."""
+        self.copies_of: Counter[str] = Counter()
+        """Rows that are copies of those, and not among them."""
         self._verdicts = verdicts
         self._root = ""
         self._report = report or (lambda line: print(line, file=sys.stderr))
@@ -90,7 +92,7 @@ class Standings:
         if copies := self._seen & found.identities:  # read once more, since so few files have any
             stretch = Stretch(found.path, found.start, found.end)
             again = scan(stretch, replace(wanted, known=copies))
-            sums = ("rows_of", "counts", "took", "took_simulated")
+            sums = ("rows_of", "copies_of", "counts", "took", "took_simulated")
             found = replace(found, **{name: getattr(again, name) for name in sums})
             found.beyond |= again.beyond
         _, lines = self._read_to.get(found.path, (0, 0))
@@ -109,6 +111,8 @@ class Standings:
         self.took_simulated += found.took_simulated
         self.counts += found.counts
         self.rows_of += found.rows_of
+        self.copies_of += found.copies_of
+        self.counts[COPIES] = self.copies_of.total()
         self.counts["counted"] += found.rows_of.total()
         self._seen |= found.identities
         self._beyond_spares |= found.beyond
@@ -163,6 +167,11 @@ class Standings:
         """Reads the files again for puzzles whose every spare was dropped; gives those that had more rollouts."""
         wanted = {key for key in keys & self._beyond_spares if not self.by_puzzle[key]}
         self._beyond_spares -= wanted
+        for key in wanted:  # now they are looked at like all others
+            copies = self.copies_of.pop(key, 0)
+            self.rows_of[key] += copies
+            self.counts["counted"] += copies
+            self.counts[COPIES] -= copies
         if wanted:
             looked_for = Wanted(self.ruleset, self.truncate, wanted, self._dropped)
             again = Standings(self.ruleset, self.truncate, report=lambda line: None)

@@ -27,13 +27,13 @@ def info_in(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def messages_in(row: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """The messages of a field, which may hold them as JSON; a text that is none is a single message."""
+    """The messages of a field, which may hold them as text; a text that is no list of them is a single message."""
     messages = row.get(name)
     if isinstance(messages, str) and messages.strip():
-        with suppress(ValueError, RecursionError):
-            messages = json.loads(messages)
-        if isinstance(messages, str):
-            messages = [{"role": "assistant" if name == "completion" else "user", "content": messages}]
+        decoded = _decoded(messages)
+        is_list = isinstance(decoded, list) and all(isinstance(message, dict) for message in decoded)
+        said = [{"role": "assistant" if name == "completion" else "user", "content": messages}]
+        messages = decoded if is_list else said
     return [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
 
 

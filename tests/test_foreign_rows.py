@@ -1,5 +1,6 @@
 """Rows of other tools with board, replies or numbering in other places, and rows that break readers."""
 
+import gzip
 import json
 
 import pytest
@@ -167,3 +168,50 @@ def test_an_end_whose_name_says_neither_won_nor_lost_says_nothing(name):
 @pytest.mark.parametrize("name", ["mistakes_remaining", "mistakes_allowed", "mistakes_penalty", "groups_found_reward"])
 def test_a_metric_that_counts_something_else_is_not_compared(name):
     assert recorded({"metrics": {name: 4.0}}) is None
+
+
+def test_a_copy_of_a_row_is_counted_apart_and_takes_no_spares_place(tmp_path, capsys):
+    first = [json.dumps(row(example_id=nth)) for nth in range(3)]
+    (tmp_path / "run").mkdir()
+    results_file(tmp_path / "results.jsonl", [*first, first[0]])
+    results_file(tmp_path / "run" / "results.jsonl", first)
+    puzzles = puzzle_file(tmp_path / "puzzles.jsonl", [B])
+    assert (
+        iterative_generate.main(["--dry-run", "--puzzles", str(puzzles), "--results-dir", str(tmp_path), "--verbose"])
+        == 0
+    )
+    out, err = capsys.readouterr()
+    assert out.startswith("Loop 1: 1 Good, 0 Bad\n")
+    assert "rollouts: 7 of verifiers; 4 not used: 4 copies of other rows\n" in err
+    found = Standings("nyt")
+    found.read([tmp_path / "results.jsonl", tmp_path / "run" / "results.jsonl"])
+    assert [(one.path.parent.name, one.offset > 0) for one in found.by_puzzle[B.key]] == [
+        (tmp_path.name, False),
+        (tmp_path.name, True),
+        (tmp_path.name, True),
+    ]
+
+
+def test_a_compressed_file_of_results_is_named(tmp_path, capsys):
+    (tmp_path / "results_1.jsonl.gz").write_bytes(gzip.compress(json.dumps(row()).encode()))
+    results_file(tmp_path / "results_2.jsonl", [json.dumps(row())])
+    puzzles = puzzle_file(tmp_path / "puzzles.jsonl", [B])
+    assert iterative_generate.main(["--dry-run", "--puzzles", str(puzzles), "--results-dir", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Loop 1: 1 Good")
+    assert f"{tmp_path / 'results_1.jsonl.gz'}: compressed, and so not read; unpack it\n" in err
+
+
+def test_a_file_that_is_compressed_whatever_its_name_says_so():
+    with pytest.raises(BadRow, match=r"got what gzip compressed; unpack the file$"):
+        rollout_of(gzip.compress(b"{}"))
+
+
+def test_a_list_of_rows_in_one_line_is_no_torn_line(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps([row()]))
+    told: list[str] = []
+    found = Standings("nyt", report=told.append)
+    found.read([path])
+    assert (found.torn, found.unreadable.total()) == (0, 1)
+    assert told[0].startswith("results.jsonl:1: expected a JSON object, got '[{")
