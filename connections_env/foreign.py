@@ -179,6 +179,8 @@ def _on_its_word(row: Mapping[str, Any]) -> Rollout:
     puzzle_id = plain_id(field(info, ROW, "puzzle_id")) or plain_id(row.get("puzzle_id"))
     if not puzzle_id:
         raise BadRow(f"names neither a board nor a puzzle_id; this looks like {looks_like(row)}")
+    if origin_of(row) == "verifiers" and _said(messages_in(row, "completion")):
+        raise BadRow("names no board, so its replies cannot be judged")
     ruleset = named_ruleset(info) or named_ruleset(row)
     history = row.get("guess_history")
     guesses = [guess for guess in history if isinstance(guess, dict)] if isinstance(history, list) else []
