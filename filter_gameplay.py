@@ -18,7 +18,7 @@ from connections_env.arguments import UsageError, command_parser
 from connections_env.candidates import Candidate
 from connections_env.command import exit_status
 from connections_env.examples import GoodRow, Place, RejectedRow, canonical_row, count_row
-from connections_env.files import OFFLINE, results_files, shown
+from connections_env.files import OFFLINE, packed_results, results_files, shown
 from connections_env.flags import add_flags
 from connections_env.play import Disagrees, replay_rollout
 from connections_env.puzzles import Puzzle, board_key
@@ -53,6 +53,8 @@ def results_of(inputs: list[Path]) -> list[Path]:
     for path in inputs:
         found = [path] if path.is_file() else results_files(path) if path.is_dir() else []
         if not found:
+            if compressed := packed_results(path):
+                raise UsageError(f"{shown(compressed[0])} is compressed; unpack it")
             what = f"{'no results in' if path.is_dir() else 'no such file or folder:'} {shown(path)}"
             if results_files(path / OFFLINE):
                 raise UsageError(f"{what} itself; name {shown(path / OFFLINE)} for those of the simulated player")
@@ -120,6 +122,8 @@ def run(inputs: list[Path], output_dir: Path, args: argparse.Namespace, keys: se
     report, files = Reporter(args.verbose), results_of(inputs)
     if taken := {path.resolve() for path in files} & {(output_dir / name).resolve() for name in (GOOD, BAD)}:
         raise UsageError(f"{shown(taken.pop())} is what this step writes; choose another --output-dir, or give results")
+    for path in (packed for folder in inputs for packed in packed_results(folder)):
+        notify(f"{shown(path)}: compressed, and so not read; unpack it")
     standings = Standings(args.ruleset, report=report)
     standings.read(files)
     report.finish()

@@ -25,7 +25,7 @@ from connections_env.arguments import at_least, command_parser
 from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint
 from connections_env.estimate import Estimate, estimate
-from connections_env.files import claim_results_file, line_number, next_number, results_files, shown
+from connections_env.files import claim_results_file, line_number, next_number, packed_results, results_files, shown
 from connections_env.flags import add_flags
 from connections_env.ledger import Ledger
 from connections_env.masking import masked_command
@@ -101,6 +101,8 @@ def look(puzzles: list[Puzzle], args: argparse.Namespace, report: Reporter, *, p
     standings = Standings(args.ruleset, args.truncate, report, verdicts=args.dry_run and args.verbose)
     standings.read(results_files(folder))
     report.finish()
+    for path in packed_results(folder):
+        notify(f"{shown(path)}: compressed, and so not read; unpack it")
     counts, where = standings.counts, shown(folder)
     others = len(standings.others(puzzles)) if puzzles_known and not args.all_puzzles else 0
     if others:

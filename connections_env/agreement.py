@@ -135,6 +135,9 @@ def _rule(theirs: Verdict, ours: Replayed, game: Game) -> str | None:
         possible = -by_itself <= found - ours.found <= left + 1 and 0 <= extra <= left
         alike = theirs.statuses is None or theirs.statuses[: len(ours.statuses)] == ours.statuses
         return f"{_after_the_end(left)} came after the end of our game" if possible and alike else None
+    several = sum(turn.reason == "several_guesses" for turn in end.turns)
+    if several and theirs.statuses is None and found > ours.found:
+        return "each guess of a reply with several counts there"
     if ours.found - found not in (0, by_itself) or theirs.outcome not in (None, ours.outcome, "lost", "unfinished"):
         return None
     if theirs.outcome == "lost" != ours.outcome and theirs.mistakes is not None and not extra:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from connections_env.decoding import Null, from_json
+from connections_env.decoding import Null, from_json, listed
 from connections_env.puzzles import Group, Puzzle, UnplayableBoard, derived_id, normalise, shuffled
 
 Row = Mapping[str, Any]
@@ -51,7 +51,7 @@ def puzzle_from_row(row: Row, source: str = "", *, as_shown: bool = False) -> Pu
         raise UnplayableBoard("no groups found in it")
     groups = tuple(map(_group, raw))
     members = [member for group in groups for member in group.members]
-    items = [item(value) for value in _list(field(row, ROW, "items"))] or _by_position(raw)
+    items = _items(field(row, ROW, "items"), members) or _by_position(raw)
     gives_away = [*map(normalise, items)] == [*map(normalise, members)] and not as_shown
     puzzle_id = plain_id(field(row, ROW, "puzzle_id"))
     return Puzzle(
@@ -65,6 +65,13 @@ def puzzle_from_row(row: Row, source: str = "", *, as_shown: bool = False) -> Pu
     )
 
 
+def _items(value: Any, members: Sequence[str]) -> list[str]:
+    """A board as it is listed; one in a single text counts only if its commas part just the members."""
+    items = [item(one) for one in listed(value)]
+    is_text = isinstance(value, str)
+    return [] if is_text and sorted(map(normalise, items)) != sorted(map(normalise, members)) else items
+
+
 def split_of(row: Row) -> str:
     return word(field(row, ROW, "split"))
 
@@ -76,10 +83,16 @@ def raw_groups(row: Row) -> list[Row]:
     """
     columns = _columns(row) if COLUMNS["members"] in row else []
     given = [columns, *(_groups_in(row[name]) for name in GROUPS if name in row)]
-    found = [groups for groups in given if groups] or [_wall(row)]
+    told = [groups for groups in given if groups] or [_wall(row)]
+    # What is a text may be something else where there are lists.
+    found = [groups for groups in told if not any(map(_is_text, groups))] or told
     if any(_division(groups) != _division(found[0]) for groups in found[1:]):
         raise UnplayableBoard("its groups are given twice, and differ")
     return found[0]
+
+
+def _is_text(group: Row) -> bool:
+    return isinstance(field(group, GROUP, "members"), str)
 
 
 def _columns(row: Row) -> list[Row]:
@@ -92,12 +105,14 @@ def _columns(row: Row) -> list[Row]:
 
 def _groups_in(value: Any, *, wrapped: bool = False) -> list[Row]:
     if isinstance(value, Mapping):
+        # Tables of objects give each the keys of all the others, with nothing under them.
+        value = {name: child for name, child in value.items() if child is not None}
         inner = [] if wrapped else [_groups_in(value[name], wrapped=True) for name in GROUPS if name in value]
         if found := next(filter(None, inner), None):
             return found
         if value and all(isinstance(group, Mapping) for group in value.values()):
             return _groups_in([_themed(name, group) for name, group in value.items()])
-        return _by_theme(value)
+        return _by_theme(value, texts=True)
     if (lists := _list(value)) and all(isinstance(words, list | tuple) for words in lists):
         return [{"members": words} for words in lists]
     groups = [group for group in _list(value) if isinstance(group, Mapping)]
@@ -112,12 +127,12 @@ def _themed(name: str, group: Row) -> Row:
     return group if any(alias in group for alias in GROUP["theme"]) else {**group, "theme": name}
 
 
-def _by_theme(value: Row) -> list[Row]:
-    """Groups of a mapping theme -> words; none where it is anything else."""
-    lists = [_list(words) for words in value.values()]
+def _by_theme(value: Row, *, texts: bool = False) -> list[Row]:
+    """Groups of a mapping theme -> words, or words in a text; none where it is anything else."""
+    lists = [listed(words) if texts else _list(words) for words in value.values()]
     if not all(lists) or any(isinstance(word, Mapping | list | tuple) for words in lists for word in words):
         return []
-    return [{"theme": name, "members": words} for name, words in zip(value, lists, strict=True)]
+    return [{"theme": name, "members": words} for name, words in value.items()]
 
 
 def _wall(row: Row) -> list[Row]:
@@ -146,7 +161,7 @@ def _group(raw: Row) -> Group:
 
 def _members(raw: Row) -> list[str]:
     """Words, or the words on cards."""
-    members = _list(field(raw, GROUP, "members"))
+    members = listed(field(raw, GROUP, "members"))
     if any(isinstance(card, dict) and card.get("content") is None for card in members):
         raise UnplayableBoard("picture cards, which have no text")
     return [item(member["content"] if isinstance(member, dict) else member) for member in members]

@@ -22,6 +22,8 @@ class Candidate(NamedTuple):
     why_bad: str | None
     kept: int
     """Turns a truncation keeps; 0 for a row without a board, which cannot be resumed."""
+    identity: int
+    """Of the game, the same for each copy of its row; only within a process and its forks."""
 
     @property
     def good(self) -> bool:
@@ -34,7 +36,15 @@ def merge_best(best: dict[str, list[Candidate]], others: dict[str, list[Candidat
 
 
 def keep_best(best: list[Candidate], candidate: Candidate) -> bool:
-    """Puts a candidate in its place among the best of its puzzle; True if there are now more than are kept."""
+    """Puts a candidate in its place among the best of its puzzle; True if there are more than are kept.
+
+    Of a row that has copies the first one is kept.
+    """
+    if len(best) == SPARES and candidate >= best[-1]:
+        return True
+    for other in best:
+        if other.identity == candidate.identity:
+            return True
     insort(best, candidate)
     if len(best) <= SPARES:
         return False

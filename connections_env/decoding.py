@@ -8,8 +8,12 @@ import ast
 import json
 import warnings
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+# What may part words that are given as one text, those first that words hold least often.
+_SEPARATORS = ("\n", "|", ";", ", ", ",")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,18 @@ def from_cell(text: str) -> Any:
             return ast.literal_eval(_AsWritten(text.strip()).visit(tree))
     except (SyntaxError, MemoryError, TypeError) as error:  # the second is what the parser raises for deep nesting
         raise ValueError(str(error)) from None
+
+
+def listed(value: Any) -> list[Any]:
+    """A list, or what the rarest of the separators in a text parts: `1,000, 20,000` are two numbers."""
+    if not isinstance(value, str) or isinstance(value, Null):
+        return list(value) if isinstance(value, list | tuple) else []
+    if value.lstrip()[:1] in ("[", "(", "{"):
+        with suppress(ValueError, RecursionError):
+            return listed(from_cell(value))
+        return []
+    separator = next((one for one in _SEPARATORS if one in value), None)
+    return [part.strip() for part in value.split(separator) if part.strip()] if separator else []
 
 
 class _AsWritten(ast.NodeTransformer):

@@ -95,6 +95,8 @@ def looks_like(row: Mapping[str, Any]) -> str:
         return kinds[row["kind"]]
     if "doctoring_type" in row:
         return "a row of sft_examples.jsonl"
+    if "traces" in row or {"nodes", "task"} <= row.keys():
+        return "a line of the traces.jsonl that verifiers writes from 0.3 on"
     if "completion" in row and "guess_history" in row:
         return "a rollout of results_N.jsonl"
     return f"an object with {', '.join(map(str, [*row][:4])) or 'nothing in it'}"

@@ -14,6 +14,7 @@ OFFLINE = "offline"
 """The folder, below that of the paid results, of those of the simulated player."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLOCK = 2**20  # bytes read at a time
+_PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 _RESULTS_NAME = re.compile(r"results_(\d+)\.jsonl")
 
 
@@ -61,6 +62,12 @@ def results_files(folder: Path) -> list[Path]:
     below = (path for path in folder.rglob("results.jsonl") if path.relative_to(folder).parts[0] != OFFLINE)
     named = {*folder.glob("results*.jsonl"), *below} - {path for _, path in numbered}
     return [path for path in (*(path for _, path in sorted(numbered)), *sorted(named)) if path.is_file()]
+
+
+def packed_results(folder: Path) -> list[Path]:
+    """What would be results files of a folder, were they not compressed."""
+    below = (path for path in folder.rglob("results*.jsonl.*") if path.suffix in _PACKED)
+    return sorted(path for path in below if path.relative_to(folder).parts[0] != OFFLINE)
 
 
 def next_number(folder: Path) -> int:

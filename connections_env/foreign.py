@@ -15,20 +15,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from connections_env.boards import ROW, field, number, plain_id, puzzle_from_row, raw_groups, word
-from connections_env.decoding import Unreadable
+from pydantic import ValidationError
+
+from connections_env.boards import ROW, field, number, plain_id, word
+from connections_env.dialects import answers_all, replies_of, tagged
 from connections_env.examples import looks_like
 from connections_env.files import line_at
 from connections_env.game import WON, GameState, themes_right
-from connections_env.layouts import table_row
 from connections_env.parsing import Reply, read_guess
 from connections_env.play import Job, make_rollout, replay_judged, tokens_of
-from connections_env.puzzles import Puzzle, UnplayableBoard
+from connections_env.puzzles import Puzzle
 from connections_env.quality import Facts
 from connections_env.records import SIMULATED, BadRow, Cut, GuessRow, Info, ResumedFrom, Rollout, Usage, read_row
 from connections_env.rewards import reward
-from connections_env.rulesets import NYT, PUZZGRID, RULESETS, Ruleset
-from connections_env.tags import reply_from
+from connections_env.rulesets import NYT, PUZZGRID, Ruleset
+from connections_env.told import board_in, info_in, messages_in, named_ruleset
 
 Origin = Literal["older pipelines", "verifiers"]
 
@@ -101,49 +102,78 @@ def adopt(row: Mapping[str, Any]) -> Rollout:
     game = game_of(row)
     if game is None:
         return _on_its_word(row)
-    before, model = len(_earlier(row, game.puzzle)), word(row.get("model"))
-    used = row.get("token_usage")
-    spent = used if isinstance(used, dict) else {}
+    parent = _parent(row, game)
+    before = parent.turns if parent else 0
+    # A row that says the simulated player had a hand in it does not say in which replies.
+    model, unknown = (SIMULATED, SIMULATED) if row.get("simulated") is True else (word(row.get("model")), "")
     job = Job(
-        rollout_id=_derived_rollout_id(row),
+        rollout_id=word(row.get("rollout_id")) or _derived_rollout_id(row),
         puzzle=game.puzzle,
         ruleset=game.ruleset,
-        resumed_from=ResumedFrom(rollout_id=None, turns=before) if before else None,
+        resumed_from=parent,
         cuts=(Cut(turns=None, kept=before, truncate=None),) if before else (),
         example_id=row["example_id"] if isinstance(row.get("example_id"), int) else 0,
     )
     return make_rollout(
         job,
         game.states,
-        [reply._replace(model=model if nth >= before else "") for nth, reply in enumerate(game.replies)],
+        [reply._replace(model=model if nth >= before else unknown) for nth, reply in enumerate(game.replies)],
         game.ended,
         unfit=game.unfit,
-        usage=Usage(
-            input=int(number(spent.get("input_tokens")) or 0),
-            output=int(number(spent.get("output_tokens")) or 0),
-            requests=len(game.replies) - before if spent else 0,
-        ),
+        usage=_usage(row, len(game.replies) - before),
     )
+
+
+def _parent(row: Mapping[str, Any], game: Game) -> ResumedFrom | None:
+    """What a game goes on from, as its row says, or else by the replies of it that its prompt holds."""
+    with suppress(ValidationError):
+        parent = ResumedFrom.model_validate(row.get("resumed_from"))
+        return parent if 0 < parent.turns < len(game.replies) else None
+    before = len(_earlier(row, game.puzzle))
+    return ResumedFrom(rollout_id=None, turns=before) if before else None
+
+
+def _usage(row: Mapping[str, Any], replies: int) -> Usage:
+    """What the new replies took: counted as verifiers does, or as we do."""
+    used = row.get("token_usage")
+    if isinstance(used, dict) and used:
+        tokens = {name: int(number(used.get(f"{name}_tokens")) or 0) for name in ("input", "output")}
+        return Usage(**tokens, requests=replies)
+    with suppress(ValidationError):
+        return Usage.model_validate(row.get("usage"))
+    return Usage()
 
 
 def game_of(row: Mapping[str, Any]) -> Game | None:
     """The game of a row, None where it names no board at all. Raises `BadRow` where it is none that can be replayed."""
     if "doctoring_type" in row or "kind" in row:
         raise BadRow(f"no game as it was played: this looks like {looks_like(row)}")
-    messages = [*_messages(row, "prompt"), *_messages(row, "completion")]
+    messages = [*messages_in(row, "prompt"), *messages_in(row, "completion")]
     if not messages and "guess_history" not in row and not isinstance(row.get("completion"), list):
         raise BadRow(f"neither messages nor a guess_history: not a game; this looks like {looks_like(row)}")
     if (board := board_in(row)) is None:
         return None
-    replies = [*_earlier(row, board[0]), *_replies(_messages(row, "completion"))]
-    return played(*board, replies, _named_ruleset(row), row.get("complete_reason"))
+    puzzle, told, said = board[0], messages_in(row, "prompt"), _said(messages_in(row, "completion"))
+    earlier = _earlier(row, puzzle)
+    replies = [*earlier, *(tagged(said) if origin_of(row) == "older pipelines" else replies_of(said, told, puzzle))]
+    game = played(*board, replies, named_ruleset(row), row.get("complete_reason"))
+    if not earlier and is_in_vain(game) and answers_all(said, told, puzzle):
+        raise BadRow("answers all groups in one reply: no game turn by turn")
+    return game
+
+
+def is_in_vain(game: Game) -> bool:
+    """Did no reply make a guess that the game could take?"""
+    turns = game.states[-1].turns
+    return bool(turns) and all(turn.status == "invalid" for turn in turns)
 
 
 def _earlier(row: Mapping[str, Any], puzzle: Puzzle) -> list[Reply]:
     """The replies in `prompt` that are of this game, which was resumed; those of other boards show how to play."""
-    replies = _replies(_messages(row, "prompt"))
+    told = messages_in(row, "prompt")
     if origin_of(row) == "older pipelines":
-        return replies
+        return tagged(_said(told))
+    replies = replies_of(_said(told), told, puzzle)
     guesses = [read_guess(reply.content, puzzle).words for reply in replies]
     return replies if all(words and puzzle.group_of.keys() >= {*words} for words in guesses) else []
 
@@ -159,66 +189,8 @@ def played(
     return Game(puzzle, rules, replies, states, unfit, states[-1].complete_reason or unfinished)
 
 
-def info_in(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row says of its puzzle; empty where it says nothing. Raises `BadRow` for text that is no JSON."""
-    info = row.get("info")
-    if isinstance(info, str):
-        try:
-            info = json.loads(info)
-        except (ValueError, RecursionError):
-            raise BadRow("info is a string that is no JSON") from None
-    return info if isinstance(info, dict) else {}
-
-
-def board_in(row: Mapping[str, Any]) -> tuple[Puzzle, Ruleset | None] | None:
-    """The board that was played, in the order shown, and its rules where they are named; None where no board is.
-
-    It lies in `info` or in an object there, else in `answer`, `state` or the row itself; any of them may be JSON as
-    text. Raises `BadRow` for one that cannot be played.
-    """
-    info = info_in(row)
-    for outer in (info, _object(row.get("answer")), _object(row.get("state")), row):
-        for inner in (outer, *map(_object, outer.values())):
-            fields = table_row({**info, **outer, **inner})
-            try:
-                if isinstance(fields, Unreadable) or not raw_groups(fields):
-                    continue
-                puzzle = puzzle_from_row(fields, word(info.get("source")), as_shown=True)
-            except UnplayableBoard as error:
-                raise BadRow(f"its board cannot be played; {error}") from None
-            return puzzle, _named_ruleset(info)
-    return None
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    """An object, written as one or as JSON; empty where it is anything else."""
-    if isinstance(value, str) and value.lstrip()[:1] == "{":
-        with suppress(ValueError, RecursionError):
-            value = json.loads(value)
-    return value if isinstance(value, dict) else {}
-
-
-def _named_ruleset(fields: Mapping[str, Any]) -> Ruleset | None:
-    return RULESETS.get(str(fields.get("ruleset")))
-
-
-def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """The messages of a field, which may hold them as JSON; a text that is none is a single message."""
-    messages = row.get(name)
-    if isinstance(messages, str) and messages.strip():
-        with suppress(ValueError, RecursionError):
-            messages = json.loads(messages)
-        if isinstance(messages, str):
-            messages = [{"role": "assistant" if name == "completion" else "user", "content": messages}]
-    return [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
-
-
-def _replies(messages: Iterable[Mapping[str, Any]]) -> list[Reply]:
-    return [
-        reply_from(message.get("content"), message.get("reasoning_content") or message.get("reasoning"))
-        for message in messages
-        if message.get("role") == "assistant"
-    ]
+def _said(messages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [message for message in messages if message.get("role") == "assistant"]
 
 
 def _derived_rollout_id(row: Mapping[str, Any]) -> str:
@@ -232,7 +204,9 @@ def _on_its_word(row: Mapping[str, Any]) -> Rollout:
     puzzle_id = plain_id(field(info, ROW, "puzzle_id")) or plain_id(row.get("puzzle_id"))
     if not puzzle_id:
         raise BadRow(f"names neither a board nor a puzzle_id; this looks like {looks_like(row)}")
-    ruleset = _named_ruleset(info) or _named_ruleset(row)
+    if origin_of(row) == "verifiers" and _said(messages_in(row, "completion")):
+        raise BadRow("names no board, so its replies cannot be judged")
+    ruleset = named_ruleset(info) or named_ruleset(row)
     history = row.get("guess_history")
     guesses = [guess for guess in history if isinstance(guess, dict)] if isinstance(history, list) else []
     return Rollout(

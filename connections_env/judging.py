@@ -5,14 +5,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from connections_env.foreign import Origin, board_in, played
+from connections_env.foreign import Origin, is_in_vain, played
 from connections_env.puzzles import Puzzle
 from connections_env.quality import Facts
 from connections_env.records import BadRow
 from connections_env.rulesets import RULESETS, Ruleset
 from connections_env.tags import reply_from
+from connections_env.told import board_in
 
 _BOARDS_REMEMBERED = 2048
+_NONE = msgspec.Raw(b"null")
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -20,6 +22,7 @@ class _Message(msgspec.Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    tool_calls: msgspec.Raw = _NONE
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -58,12 +61,20 @@ def judge_line(data: memoryview | bytes) -> Judged | None:
         return None
     older = line.guess_history is not msgspec.UNSET
     said = [message for message in (*line.prompt, *line.completion) if message.role == "assistant"]
-    if not said or (not older and any(message.role == "assistant" for message in line.prompt)):
+    if not said or (not older and (any(message.role == "assistant" for message in line.prompt) or not _plain(said))):
         return None
     replies = [reply_from(message.content, message.reasoning_content or message.reasoning) for message in said]
     game = played(*board, replies, RULESETS.get(str(line.ruleset)), line.complete_reason)
+    if not older and is_in_vain(game):
+        return None
     origin: Origin = "older pipelines" if older else "verifiers"
     return Judged(game.puzzle.key, game.facts, origin)
+
+
+def _plain(said: list[_Message]) -> bool:
+    """Are the guesses of a row told in tags, as far as a glance can tell?"""
+    tagged = any("<guess>" in (text := message.content or "") or "<answer>" in text for message in said)
+    return tagged and not any(bytes(message.tool_calls) not in (b"null", b"[]") for message in said)
 
 
 @lru_cache(maxsize=_BOARDS_REMEMBERED)

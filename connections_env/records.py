@@ -25,9 +25,12 @@ SCHEMA_VERSION = 1
 SIMULATED = "simulated"
 """Whom rows name for what the simulated player wrote, whatever model was asked for at its address."""
 
-
 CutBy = Literal[Truncate, "too-long"]
 CUT_BY: tuple[CutBy, ...] = (*TRUNCATE_MODES, "too-long")
+_GZIP = b"\x1f\x8b"
+
+
+REPLY_LISTS = frozenset({"reply_tokens", "reply_finish", "reply_unfit", "reply_models"})
 
 
 class BadRow(ValueError):
@@ -259,7 +262,7 @@ def read_object(line: bytes | str) -> dict[str, Any]:
         row = _encodable_throughout(json.loads(text))
     if not isinstance(row, dict):
         raise BadRow(f"expected a JSON object, got {_shown(line)}")
-    version = row.get("schema_version") if is_ours(row) else None
+    version = row.get("schema_version") if _is_numbered_here(row) else None
     if (number(version) or 0) > SCHEMA_VERSION:
         raise FutureRow(
             f"written by a newer version of this project (schema_version {version}, this one reads up to "
@@ -269,7 +272,14 @@ def read_object(line: bytes | str) -> dict[str, Any]:
 
 
 def is_ours(row: Mapping[str, Any]) -> bool:
-    """Is a row numbered by this project? Games of other tools may have a `schema_version`, but nothing else of ours."""
+    """Is a row a whole one of this project? A game that lacks what is told of each reply can be replayed all the same,
+    as those of other tools are.
+    """
+    return _is_numbered_here(row) and ("completion" not in row or row.keys() >= REPLY_LISTS)
+
+
+def _is_numbered_here(row: Mapping[str, Any]) -> bool:
+    """Games of other tools may have a `schema_version`, but nothing else of ours."""
     another = "completion" in row and row.keys().isdisjoint(("rollout_id", "reply_unfit"))
     return row.get("schema_version") is not None and not another
 
@@ -296,6 +306,8 @@ def _encodable_throughout(value: Any) -> Any:
 
 def _shown(line: bytes | str) -> str:
     text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
+    if isinstance(line, bytes) and line.startswith(_GZIP):
+        return "what gzip compressed; unpack the file"
     return repr(text.strip()[:40])
 
 

@@ -16,7 +16,7 @@ from connections_env.foreign import model_beside, named, rollout_at, rollout_of
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import Facts, facts_of, rejection
 from connections_env.records import BadRow, Rollout, first_problem, is_ours, read_object
-from connections_env.scan import id_key
+from connections_env.scan import COPIES, id_key
 from connections_env.standings import Standings
 from connections_env.truncation import Truncate, kept_turns
 
@@ -134,6 +134,7 @@ def games_in(source: Source, left_out: Counter[str]) -> Iterator[Judged]:
 
     Raises `FutureRow`, OSError.
     """
+    seen = set[int]()
     for path in source.files:
         number = source.paths.index(path)
         for line in read_lines(path):
@@ -147,7 +148,10 @@ def games_in(source: Source, left_out: Counter[str]) -> Iterator[Judged]:
             judged = judge(source, Spot(number, line.offset, line.number), row)
             if isinstance(judged, str):
                 left_out[judged] += 1
+            elif (identity := hash(line.data)) in seen:
+                left_out[COPIES] += 1
             else:
+                seen.add(identity)
                 yield judged
     for path, offset in source.spares:
         spot = Spot(source.paths.index(path), offset, line_number(path, offset))

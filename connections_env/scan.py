@@ -1,16 +1,13 @@
 """A stretch of a results file, read for what ranking needs and nothing else: the best rollouts of each puzzle in it.
 
-Most of a line's bytes are text that nobody looks at; msgspec passes over it three times faster than any parser that
-decodes it. Lines that are not ours, or not whole, take the slow way and are replayed.
+Lines of ours are only glimpsed at. Those that are not ours, or not whole, take the slow way and are replayed.
 """
 
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -19,66 +16,15 @@ from connections_env.candidates import Candidate, keep_best, merge_best
 from connections_env.estimate import Took
 from connections_env.files import BYTE_ORDER_MARK, lines_in
 from connections_env.foreign import adopt, game_of, origin_of
+from connections_env.glimpse import GlimpsedRow, glimpse
 from connections_env.judging import judge_line
 from connections_env.puzzles import board_key
 from connections_env.quality import Facts, bad_rank, facts_of, good_rank, rejection
 from connections_env.records import BadRow, FutureRow, Rollout, read_object, read_row
-from connections_env.rulesets import RULESETS, Ruleset
 from connections_env.truncation import Truncate, kept_turns
 
 OURS = "this project"
-
-
-class _Guess(msgspec.Struct, gc=False):
-    status: str
-
-
-class _Group(msgspec.Struct, gc=False):
-    """Only counted."""
-
-
-class _Info(msgspec.Struct, gc=False):
-    all_words: msgspec.Raw
-    categories: tuple[_Group, ...]
-    ruleset: Literal["nyt", "puzzgrid"]
-
-
-class _Themes(msgspec.Struct, gc=False):
-    right: tuple[bool, ...]
-
-
-class _Usage(msgspec.Struct, gc=False):
-    input: int
-    output: int
-    cached: int
-
-
-class _Row(msgspec.Struct, gc=False):
-    schema_version: Literal[1]
-    rollout_id: str
-    info: _Info
-    guess_history: tuple[_Guess, ...]
-    themes: _Themes | None
-    complete_reason: str
-    reward: float
-    reply_tokens: tuple[int, ...]
-    reply_unfit: tuple[str | None, ...]
-    reply_models: msgspec.Raw
-    usage: _Usage
-    simulated: bool
-
-    @property
-    def ruleset(self) -> Ruleset:
-        return RULESETS[self.info.ruleset]
-
-
-_decode = msgspec.json.Decoder(_Row).decode
-
-
-@lru_cache(maxsize=4096)
-def _key_of(all_words: bytes) -> str:
-    """The key of a board as it stands in a line; empty where it names none."""
-    return board_key(msgspec.json.decode(all_words, type=tuple[str, ...]))
+COPIES = "copy of another row"
 
 
 def id_key(puzzle_id: str) -> str:
@@ -105,6 +51,8 @@ class Wanted:
     """Keys of puzzles; None: all."""
     dropped: Collection[tuple[Path, int]] = ()
     """Rows (file and offset) that turned out not to be what they say."""
+    known: Collection[int] = ()
+    """Identities of rollouts that were counted before."""
     verdicts: bool = False
     """Are other tools' own verdicts compared with the replay? That takes several times as long."""
 
@@ -114,6 +62,7 @@ class Scan:
     """What a stretch holds."""
 
     path: Path
+    start: int
     end: int
     """Where to read on: behind the last whole line."""
     lines: int = 0
@@ -121,10 +70,14 @@ class Scan:
     beyond: set[str] = field(default_factory=set)
     """Keys of the puzzles that have more rollouts than are kept."""
     rows_of: Counter[str] = field(default_factory=Counter)
+    copies_of: Counter[str] = field(default_factory=Counter)
+    """Rows that are copies of those, and not among them."""
     counts: Counter[str] = field(default_factory=Counter)
     took: Took = field(default_factory=Took)
     took_simulated: Took = field(default_factory=Took)
     """Apart, since they say nothing of a real model's games."""
+    identities: set[int] = field(default_factory=set)
+    """Of the rollouts that count; a second row of one is a copy."""
     unreadable: Counter[str] = field(default_factory=Counter)
     """Lines that are no game, by reason."""
     differences: list[tuple[int, str]] = field(default_factory=list)
@@ -139,7 +92,7 @@ class Scan:
 
 def scan(stretch: Stretch, wanted: Wanted) -> Scan:
     """Reads a stretch. Raises OSError."""
-    found = Scan(stretch.path, stretch.start)
+    found = Scan(stretch.path, stretch.start, stretch.start)
     with stretch.path.open("rb") as file:
         file.seek(stretch.start)
         take, other = _take_ours, _take_foreign
@@ -158,23 +111,21 @@ def scan(stretch: Stretch, wanted: Wanted) -> Scan:
 
 def _take_ours(found: Scan, wanted: Wanted, raw: memoryview) -> bool:
     """Takes in a line that is plainly one of ours; False if it is not."""
-    try:
-        str(raw, "utf-8")  # msgspec does not look at what it passes over
-        row = _decode(raw)
-        key = _key_of(bytes(row.info.all_words))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    seen = glimpse(raw)
+    if seen is None:
         return False
+    key, row = seen
     if key:
         found.counts[OURS] += 1
         found.counts["simulated"] += row.simulated
-        if row.usage.output:
+        ours = row.info.ruleset == wanted.ruleset
+        fresh = _count(found, wanted, key if ours else None, row.rollout_id, facts_of(row), _identity(row, raw))
+        if fresh and row.usage.output:
             took = found.took_simulated if row.simulated else found.took
             took.games += 1
             took.input += row.usage.input
             took.cached += row.usage.cached
             took.output += row.usage.output
-        ours = row.info.ruleset == wanted.ruleset
-        _count(found, wanted, key if ours else None, row.rollout_id, facts_of(row), replayable=True)
     return bool(key)
 
 
@@ -187,7 +138,7 @@ def _take_foreign(found: Scan, wanted: Wanted, raw: memoryview) -> bool:
     if wanted.verdicts:
         _compare(found, bytes(raw))
     ours = game.facts.ruleset.name == wanted.ruleset
-    _count(found, wanted, game.key if ours else None, "", game.facts, replayable=True)
+    _count(found, wanted, game.key if ours else None, "", game.facts, hash(bytes(raw)))
     return True
 
 
@@ -209,7 +160,7 @@ def _take_slowly(found: Scan, wanted: Wanted, raw: bytes) -> bool:
         row = read_row(data)
         rollout = row if isinstance(row, Rollout) else adopt(row)
     except BadRow as error:
-        found.torn = not raw.endswith(b"\n")
+        found.torn = not raw.endswith(b"\n") and not _is_json(data)
         if not found.torn:
             found.unreadable[re.split(r"[:;]|, got", str(error))[0]] += 1
             found.problems.append((found.lines + 1, f"{error}; skipped"))
@@ -220,6 +171,7 @@ def _take_slowly(found: Scan, wanted: Wanted, raw: bytes) -> bool:
         return False
     facts = facts_of(rollout)
     found.counts[OURS if isinstance(row, Rollout) else origin_of(row)] += 1
+    found.counts["simulated"] += rollout.simulated
     if wanted.verdicts and not facts.statuses:
         found.problems.append((found.lines + 1, "no reply in it; does not count"))
     elif wanted.verdicts and not isinstance(row, Rollout):
@@ -227,7 +179,8 @@ def _take_slowly(found: Scan, wanted: Wanted, raw: bytes) -> bool:
     board = bool(rollout.info.all_words)
     key = board_key(rollout.info.all_words) if board else id_key(rollout.info.puzzle_id)
     ours = rollout.info.ruleset == wanted.ruleset
-    _count(found, wanted, key if ours else None, rollout.rollout_id, facts, replayable=board)
+    identity = _identity(row, raw) if isinstance(row, Rollout) else hash(raw)
+    _count(found, wanted, key if ours else None, rollout.rollout_id, facts, identity, replayable=board)
     return True
 
 
@@ -243,20 +196,52 @@ def _compare(found: Scan, data: bytes) -> None:
         found.differences.append((found.lines + 1, differs))
 
 
-def _count(found: Scan, wanted: Wanted, key: str | None, rollout_id: str, facts: Facts, *, replayable: bool) -> None:
-    """Counts a rollout, and keeps it if it is among the best of its puzzle. No key: it is of another ruleset."""
+def _is_json(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except msgspec.MsgspecError:
+        return False
+    return True
+
+
+def _identity(row: GlimpsedRow | Rollout, raw: memoryview | bytes) -> int:
+    """The same for copies of a row of ours. Its id alone is not enough: a copy may be damaged."""
+    return hash((row.rollout_id, row.complete_reason, len(raw), *row.reply_tokens))
+
+
+def _count(
+    found: Scan,
+    wanted: Wanted,
+    key: str | None,
+    rollout_id: str,
+    facts: Facts,
+    identity: int,
+    *,
+    replayable: bool = True,
+) -> bool:
+    """Counts a rollout, and keeps it if it is among the best of its puzzle. No key: it is of another ruleset.
+
+    False for the copy of another row.
+    """
     if key is None:
         found.counts["other ruleset"] += 1
-        return
+        return True
     if not facts.statuses:
         found.counts["empty"] += 1
-        return
-    if wanted.only is not None and (key not in wanted.only or (found.path, found.end) in wanted.dropped):
-        return
+        return True
+    if wanted.only is not None:  # the copy of a row that turned out wrong may be right
+        if key not in wanted.only or (found.path, found.end) in wanted.dropped:
+            return True
+    elif identity in found.identities or identity in wanted.known:
+        found.copies_of[key] += 1
+        found.beyond.add(key)
+        return False
+    found.identities.add(identity)
     found.rows_of[key] += 1
     kept = kept_turns(facts.statuses, facts.unfit, facts.complete_reason, wanted.truncate) if replayable else 0
     why_bad = rejection(facts)
     place = good_rank(facts) if why_bad is None else bad_rank(facts, kept)
-    candidate = Candidate(place, rollout_id, found.path, found.end, why_bad, kept)
+    candidate = Candidate(place, rollout_id, found.path, found.end, why_bad, kept, identity)
     if keep_best(found.best.setdefault(key, []), candidate):
         found.beyond.add(key)
+    return True

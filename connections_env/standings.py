@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -19,13 +20,13 @@ from connections_env.estimate import Took
 from connections_env.foreign import Origin, rollout_at
 from connections_env.puzzles import Puzzle
 from connections_env.records import FutureRow, Rollout
-from connections_env.scan import OURS, Scan, Stretch, Wanted, id_key, scan, scan_some
+from connections_env.scan import COPIES, OURS, Scan, Stretch, Wanted, id_key, scan, scan_some
 from connections_env.signals import at_once
 from connections_env.truncation import Truncate
 
 PAYS_FROM = 2**25  # bytes to read, from which on more processes are worth starting
 ORIGINS = (OURS, *get_args(Origin))
-UNUSED = ("empty", "other ruleset")
+UNUSED = ("empty", "other ruleset", COPIES)
 SHARES = 2  # of the work for each process, since some take longer than others
 
 
@@ -62,12 +63,16 @@ class Standings:
         self.by_puzzle: dict[str, list[Candidate]] = {}
         self.rows_of: Counter[str] = Counter()
         """Counted rows of each puzzle, those beyond its spares included."""
+        self.copies_of: Counter[str] = Counter()
+        """Rows that are copies of those, and not among them."""
         self._verdicts = verdicts
         self._root = ""
         self._report = report or (lambda line: print(line, file=sys.stderr))
         self._read_to: dict[Path, tuple[int, int]] = {}
         """File -> where to read on, in bytes and lines."""
         self._beyond_spares: set[str] = set()
+        self._seen: set[int] = set()
+        """Identities of all that was counted."""
         self._dropped: set[tuple[Path, int]] = set()
         self._torn: set[tuple[Path, int]] = set()
 
@@ -75,14 +80,21 @@ class Standings:
         """Takes in what was added to these files since the last call."""
         new = [Stretch(path, self._read_to.get(path, (0, 0))[0], None) for path in files]
         self._root = os.path.commonpath([str(one.path.parent.absolute()) for one in new] or [""])
-        for found in scan_all(new, Wanted(self.ruleset, self.truncate, verdicts=self._verdicts)):
-            self._take(found)
+        wanted = Wanted(self.ruleset, self.truncate, verdicts=self._verdicts)
+        for found in scan_all(new, wanted):
+            self._take(found, wanted)
 
     def name(self, path: Path) -> str:
         """A file as messages name it: below the folder that holds all that was read."""
         return os.path.relpath(path, self._root)
 
-    def _take(self, found: Scan) -> None:
+    def _take(self, found: Scan, wanted: Wanted) -> None:
+        if copies := self._seen & found.identities:  # read once more, since so few files have any
+            stretch = Stretch(found.path, found.start, found.end)
+            again = scan(stretch, replace(wanted, known=copies))
+            sums = ("rows_of", "copies_of", "counts", "took", "took_simulated")
+            found = replace(found, **{name: getattr(again, name) for name in sums})
+            found.beyond |= again.beyond
         _, lines = self._read_to.get(found.path, (0, 0))
         for number, what in found.problems:
             if found.future:
@@ -99,7 +111,10 @@ class Standings:
         self.took_simulated += found.took_simulated
         self.counts += found.counts
         self.rows_of += found.rows_of
+        self.copies_of += found.copies_of
+        self.counts[COPIES] = self.copies_of.total()
         self.counts["counted"] += found.rows_of.total()
+        self._seen |= found.identities
         self._beyond_spares |= found.beyond
         self._beyond_spares |= merge_best(self.by_puzzle, found.best)
 
@@ -119,6 +134,7 @@ class Standings:
         reasons = {
             "empty": self.counts["empty"],
             f"by other rules than {self.ruleset}": self.counts["other ruleset"],
+            "copies of other rows": self.counts[COPIES],
             "torn last line": self.torn,
             f"unreadable ({'; '.join(f'{why}: {count:,}' for why, count in self.unreadable.items())})": (
                 self.unreadable.total()
@@ -151,11 +167,16 @@ class Standings:
         """Reads the files again for puzzles whose every spare was dropped; gives those that had more rollouts."""
         wanted = {key for key in keys & self._beyond_spares if not self.by_puzzle[key]}
         self._beyond_spares -= wanted
+        for key in wanted:  # now they are looked at like all others
+            copies = self.copies_of.pop(key, 0)
+            self.rows_of[key] += copies
+            self.counts["counted"] += copies
+            self.counts[COPIES] -= copies
         if wanted:
             looked_for = Wanted(self.ruleset, self.truncate, wanted, self._dropped)
             again = Standings(self.ruleset, self.truncate, report=lambda line: None)
             for found in scan_all([Stretch(path, 0, end) for path, (end, _) in self._read_to.items()], looked_for):
-                again._take(found)
+                again._take(found, looked_for)
             self.by_puzzle |= {key: again.by_puzzle.get(key, []) for key in wanted}
             self._beyond_spares |= again._beyond_spares
         return wanted

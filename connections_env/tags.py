@@ -7,8 +7,8 @@ from connections_env.items import text_of
 from connections_env.parsing import Reply, plain_guess
 
 _OUR_THOUGHTS = frozenset({"think", "thinking"})
-_THOUGHTS = _OUR_THOUGHTS | {"reason", "reasoning", "thought", "thoughts", "scratchpad", "reflection", "analysis"}
-_TAG = re.compile(rf"<\s{{0,8}}(/?)\s{{0,8}}({'|'.join(sorted(_THOUGHTS))}|answer|guess)\s{{0,8}}>", re.IGNORECASE)
+THOUGHTS = _OUR_THOUGHTS | {"reason", "reasoning", "thought", "thoughts", "scratchpad", "reflection", "analysis"}
+_TAG = re.compile(rf"<\s{{0,8}}(/?)\s{{0,8}}({'|'.join(sorted(THOUGHTS))}|answer|guess)\s{{0,8}}>", re.IGNORECASE)
 
 
 def reply_from(content: Any, reasoning: Any) -> Reply:
@@ -27,14 +27,14 @@ def in_our_tags(content: str) -> str:
     outside, blocks, began = list[str](), True, False  # names outside of thoughts; are those well-formed blocks?
     thinking = False
     for name in names:
-        if name.strip("/") in _THOUGHTS:
+        if name.strip("/") in THOUGHTS:
             if name.startswith("/") and not began:
                 outside.clear()  # its block was opened by the prompt, so all so far was thinking
             blocks &= name.startswith("/") == thinking
             thinking, began = not name.startswith("/"), True
         elif not thinking:
             outside.append(name)
-    others = _THOUGHTS - _OUR_THOUGHTS
+    others = THOUGHTS - _OUR_THOUGHTS
     thinks = blocks and not thinking and not _OUR_THOUGHTS & {*names} and {"guess", "answer"} & {*outside}
     tags = {"answer": "" if "guess" in outside else "guess"} | dict.fromkeys(others, "think" if thinks else "")
 

@@ -437,6 +437,38 @@ def test_a_damaged_copy_does_not_hide_the_row_it_is_a_copy_of(run, results, good
     assert sum(counted(out).values()) == 1
 
 
+def test_a_copy_of_a_row_is_counted_as_one(run, results, good):
+    rows = [won(board(0), rollout_id="one"), lost(board(0), rollout_id="two")]
+    results(*rows, rows[0])
+    results(*rows, number=2)
+    _, out, err = run()
+    assert ids(good()) == ["one"]
+    assert counted(out) == {"another rollout of the puzzle is better": 1, "copy of another row": 3}
+    assert "rollouts: 5 of this project; 3 not used: 3 copies of other rows" in err
+
+
+def test_a_second_try_that_bears_the_id_of_the_first_is_no_copy(run, results, good):
+    results(lost(board(0), rollout_id="one"), won(board(0), rollout_id="one"))
+    _, out, err = run()
+    assert ids(good()) == ["one"]
+    assert "cop" not in out + err
+
+
+def test_a_copy_damaged_in_a_letter_does_not_hide_the_row_it_is_a_copy_of(run, results, good):
+    line = line_of(won(board(0), rollout_id="one"))
+    results(line.replace("<guess>", "<gugss>", 1))
+    results(line, number=2)
+    run()
+    assert ids(good()) == ["one"]
+
+
+def test_a_folder_of_compressed_results_alone_is_named(run, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "results_1.jsonl.gz").write_bytes(b"")
+    status, _, err = run()
+    assert (status, err.rstrip().endswith("results_1.jsonl.gz is compressed; unpack it")) == (2, True)
+
+
 def test_rows_of_no_use_are_counted_by_reason(run, results):
     results(
         won(board(0)),

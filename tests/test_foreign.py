@@ -1175,6 +1175,9 @@ def test_the_counts_add_up_with_every_line(mixture, torn):
             for label in KINDS[kind][1].split(", "):
                 held = unused if label in ("empty", "unreadable", "by other rules than nyt") else used
                 held[label] = held.get(label, 0) + 1
+        counted = [(kind, n) for kind, n, _ in mixture if not KINDS[kind][1].endswith(("empty", "unreadable", "nyt"))]
+        if copies := len(counted) - len({*counted}):
+            unused["copies of other rows"] = copies
         if torn:
             unused["torn last line"] = 1
         for read in (here.dry, here.filter):
@@ -1202,7 +1205,7 @@ def test_files_are_read_by_number_and_then_those_by_name_here_and_below(there):
         "b/c/results.jsonl",
     ]
     for name in reversed(names):
-        there.write(name, scripted(board(0), "RRR"))
+        there.write(name, scripted(board(0), "RRR") | {"task": name})
     others = ["my_results.jsonl", "results.json", "results_1.jsonl.bak", "a/results_1.jsonl", "a/results_old.jsonl"]
     for name in [*others, "rollouts.jsonl", "good_examples.jsonl", "a/metadata.jsonl"]:
         there.write(name, scripted(board(1), "RRR"))

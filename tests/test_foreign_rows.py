@@ -1,5 +1,6 @@
 """Rows of other tools with board, replies or numbering in other places, and rows that break readers."""
 
+import gzip
 import json
 
 import pytest
@@ -10,11 +11,11 @@ from connections_env.agreement import recorded
 from connections_env.foreign import adopt, rollout_of
 from connections_env.judging import judge_line
 from connections_env.quality import facts_of, rejection
-from connections_env.records import BadRow
+from connections_env.records import BadRow, ResumedFrom
 from connections_env.sources import SourceError, load_puzzles
 from connections_env.standings import Standings
 from connections_env.tags import in_our_tags
-from tests.rollouts import board, puzzle_file, results_file, won
+from tests.rollouts import board, lost, puzzle_file, results_file, won
 
 B = board(3)
 GROUPS = [{"name": group.theme, "words": list(group.members)} for group in B.groups]
@@ -167,3 +168,73 @@ def test_an_end_whose_name_says_neither_won_nor_lost_says_nothing(name):
 @pytest.mark.parametrize("name", ["mistakes_remaining", "mistakes_allowed", "mistakes_penalty", "groups_found_reward"])
 def test_a_metric_that_counts_something_else_is_not_compared(name):
     assert recorded({"metrics": {name: 4.0}}) is None
+
+
+def test_a_copy_of_a_row_is_counted_apart_and_takes_no_spares_place(tmp_path, capsys):
+    first = [json.dumps(row(example_id=nth)) for nth in range(3)]
+    (tmp_path / "run").mkdir()
+    results_file(tmp_path / "results.jsonl", [*first, first[0]])
+    results_file(tmp_path / "run" / "results.jsonl", first)
+    puzzles = puzzle_file(tmp_path / "puzzles.jsonl", [B])
+    assert (
+        iterative_generate.main(["--dry-run", "--puzzles", str(puzzles), "--results-dir", str(tmp_path), "--verbose"])
+        == 0
+    )
+    out, err = capsys.readouterr()
+    assert out.startswith("Loop 1: 1 Good, 0 Bad\n")
+    assert "rollouts: 7 of verifiers; 4 not used: 4 copies of other rows\n" in err
+    found = Standings("nyt")
+    found.read([tmp_path / "results.jsonl", tmp_path / "run" / "results.jsonl"])
+    assert [(one.path.parent.name, one.offset > 0) for one in found.by_puzzle[B.key]] == [
+        (tmp_path.name, False),
+        (tmp_path.name, True),
+        (tmp_path.name, True),
+    ]
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_a_row_of_ours_without_what_is_told_of_each_reply_keeps_all_else(tmp_path, capsys, simulated):
+    whole = lost(
+        B, rollout_id="mine", model="m", simulated=simulated, resumed_from=ResumedFrom(rollout_id="p", turns=1)
+    )
+    told = json.loads(whole.to_line())
+    bare = {name: value for name, value in told.items() if not name.startswith("reply_") and name != "cuts"}
+    read = rollout_of(json.dumps(bare).encode())
+    assert (read.rollout_id, read.resumed_from, read.usage) == ("mine", whole.resumed_from, whole.usage)
+    assert (read.guess_history, read.complete_reason, read.reward) == (
+        whole.guess_history,
+        "max_mistakes",
+        whole.reward,
+    )
+    assert (read.model, read.simulated) == (whole.model, simulated)
+    results_file(tmp_path / "results_1.jsonl", [bare])
+    puzzles = puzzle_file(tmp_path / "puzzles.jsonl", [B])
+    assert iterative_generate.main(["--dry-run", "--puzzles", str(puzzles), "--results-dir", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "Loop 1: 0 Good, 1 Bad\n  - Salvageable: 1\n" in out
+    assert ("1 rollout is of the simulated player" in err) == simulated
+
+
+def test_a_compressed_file_of_results_is_named(tmp_path, capsys):
+    (tmp_path / "results_1.jsonl.gz").write_bytes(gzip.compress(json.dumps(row()).encode()))
+    results_file(tmp_path / "results_2.jsonl", [json.dumps(row())])
+    puzzles = puzzle_file(tmp_path / "puzzles.jsonl", [B])
+    assert iterative_generate.main(["--dry-run", "--puzzles", str(puzzles), "--results-dir", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Loop 1: 1 Good")
+    assert f"{tmp_path / 'results_1.jsonl.gz'}: compressed, and so not read; unpack it\n" in err
+
+
+def test_a_file_that_is_compressed_whatever_its_name_says_so():
+    with pytest.raises(BadRow, match=r"got what gzip compressed; unpack the file$"):
+        rollout_of(gzip.compress(b"{}"))
+
+
+def test_a_list_of_rows_in_one_line_is_no_torn_line(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps([row()]))
+    told: list[str] = []
+    found = Standings("nyt", report=told.append)
+    found.read([path])
+    assert (found.torn, found.unreadable.total()) == (0, 1)
+    assert told[0].startswith("results.jsonl:1: expected a JSON object, got '[{")

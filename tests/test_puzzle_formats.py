@@ -831,3 +831,50 @@ def test_a_damaged_parquet_file_is_read_or_one_clear_line(data):
     for _ in range(3):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     loads_or_says_why("a.parquet", bytes(content))
+
+
+TEXTS = [["BASS", "CARP", "COD"], ["1,000", "20,000", "8"], ["SAW", "AWL", "O'CLOCK (ROCK)"]]
+PARTED = {
+    "commas": ", ".join,
+    "commas without spaces": lambda words: (
+        ", ".join(words).replace(", ", ",") if "1,000" not in words else "1,000;8;20,000"
+    ),
+    "bars": " | ".join,
+    "lines": "\n".join,
+    "JSON": json.dumps,
+    "Python": str,
+}
+
+
+@pytest.mark.parametrize("parted", PARTED.values(), ids=PARTED)
+@pytest.mark.parametrize(
+    "row",
+    [
+        lambda texts: {"answers": [{"group": f"G{n}", "members": text} for n, text in enumerate(texts)]},
+        lambda texts: {"solution": {f"G{n}": text for n, text in enumerate(texts)}},
+        lambda texts: {"group_words": texts, "group_themes": [f"G{n}" for n in range(len(texts))]},
+    ],
+)
+def test_words_of_a_group_in_one_text_are_parted(tmp_path, parted, row):
+    path = tmp_path / "texts.json"
+    path.write_text(json.dumps([row([parted(words) for words in TEXTS])]))
+    (found,) = load_puzzles(str(path)).puzzles
+    assert [sorted(group.members) for group in found.groups] == [sorted(words) for words in TEXTS]
+
+
+def test_a_board_in_one_text_keeps_its_order_where_its_commas_part_the_words(tmp_path):
+    shown = ["8", "SAW", "COD", "1,000", "AWL", "BASS", "20,000", "CARP", "O'CLOCK (ROCK)"]
+    groups = [{"name": "G", "words": words} for words in TEXTS]
+    path = tmp_path / "texts.json"
+    for text, kept in ((", ".join(shown), True), (" ".join(shown), False)):
+        path.write_text(json.dumps([{"words": text, "groups": groups}]))
+        (found,) = load_puzzles(str(path)).puzzles
+        assert (list(found.items) == shown) is kept
+
+
+def test_a_text_beside_the_groups_is_not_taken_for_groups(tmp_path):
+    groups = [{"name": "G", "words": words} for words in TEXTS]
+    path = tmp_path / "texts.json"
+    path.write_text(json.dumps([{"groups": groups, "solution": {"how": "look, think", "why": "for fun, say"}}]))
+    (found,) = load_puzzles(str(path)).puzzles
+    assert [list(group.members) for group in found.groups] == TEXTS
