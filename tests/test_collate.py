@@ -577,7 +577,7 @@ def test_exclude_takes_one_split_of_a_source_and_may_be_repeated(here):
             "no puzzles at 'nowhere': give a file, a dataset id like ericbotti/connections-puzzles, or builtin",
         ),
         ("no.txt", "cannot read no.txt: No such file or directory"),
-        ("no.jsonl", "no such file: no.jsonl"),
+        ("no.jsonl", "no such file: no.jsonl; name a file, a folder, a dataset id or builtin"),
         ("builtin:dev", "builtin has no split 'dev'; it has test, train_rl, train_sft"),
     ],
 )
