@@ -232,6 +232,36 @@ def test_the_body_holds_what_the_flags_say_and_no_more(server: Any, puzzles: Pat
     assert (row.model, row.sampling) == ("big", sampling)
 
 
+def test_a_temperature_of_zero_is_sent(server: Any, puzzles: Path, folder: Path) -> None:
+    there = server(winner(PLAIN))
+    assert status_of(*flags(there, puzzles, folder, "-n", 1, "-T", 0, "--top-p", 0)) == 0
+    assert [(seen.body["temperature"], seen.body["top_p"]) for seen in there.seen] == [(0, 0)] * 3
+
+
+@pytest.mark.parametrize(
+    ("prices", "spent", "requests"),
+    [
+        (("--price-input", 1000, "--price-cached", 500, "--price-output", 1000), "0.2700 of 0.2100", 3),
+        (("--price-input", 1000, "--price-output", 1000), "0.2200 of 0.2100", 2),  # cached tokens cost no less
+    ],
+)
+def test_a_cost_budget_ends_the_run_saves_what_is_half_played_and_says_what_was_spent(
+    server: Any, puzzles: Path, folder: Path, capsys: Any, prices: Any, spent: str, requests: int
+) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "prompt_cache_hit_tokens": 40}
+    there = server(winner(FIVE, usage=usage))
+    ids = folder.parent / "ids.txt"
+    ids.write_text("five\n")
+    budget = ("--puzzle-ids-file", ids, "-c", 1, "--max-cost", 0.21, *prices)
+    assert status_of(*flags(there, puzzles, folder, *budget)) == 0
+    assert len(there.seen) == requests
+    (row,) = rows_in(folder / "results_1.jsonl")
+    assert (row.complete_reason, len(row.replies)) == ("interrupted", requests)
+    out, err = capsys.readouterr()
+    assert re.search(r"  cost: +(.+)", out)[1] == f"{spent.split()[0]} USD"  # type: ignore[index]
+    assert f"stopped: the budget is used up: {spent} USD\n" in err
+
+
 def test_the_id_of_a_rollout_is_that_of_its_requests(server: Any, puzzles: Path, folder: Path) -> None:
     there = server(winner(PLAIN))
     assert status_of(*flags(there, puzzles, folder, "-n", 1, "-r", 3)) == 0

@@ -1,5 +1,6 @@
 """Replies as models write them: the guess is read where it is certain, named as a problem where not, never mended."""
 
+import html
 import json
 import re
 
@@ -82,6 +83,7 @@ STYLES = {
     "curly apostrophes": lambda item: item.replace("'", "’"),
     "wide": full_width,
     "padded": lambda item: f"  {item} ",
+    "escaped for XML": lambda item: f"&#{ord(item[0])};{html.escape(item[1:])}",
 }
 LAYOUTS = MARKED | BARE
 
