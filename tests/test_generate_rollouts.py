@@ -10,17 +10,21 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import doctor_gameplay
+import iterative_generate
+import reduce_tokens
 from connections_env.files import read_lines, results_files
 from connections_env.masking import without_secrets
 from connections_env.puzzles import Puzzle
 from connections_env.records import Rollout, read_row
-from generate_rollouts import main
+from generate_rollouts import main, parse_args
 from tests.boards import FIVE, PLAIN, THREE
 from tests.scripted import Script, Seen, Sent, Server, Step, completion, full_after, refusal, until, winner
 
@@ -314,6 +318,53 @@ def test_only_listed_puzzles_are_played(server: Any, puzzles: Path, folder: Path
 def test_n_takes_the_first_puzzles(server: Any, puzzles: Path, folder: Path) -> None:
     assert status_of(*flags(server(winner(PLAIN, THREE, FIVE)), puzzles, folder, "-n", 2)) == 0
     assert {row.info.puzzle_id for row in rows_in(folder / "results_1.jsonl")} == {"plain", "three"}
+
+
+def order_of_games(server: Any, puzzles: Path, folder: Path, seed: int) -> list[str]:
+    """The items of the boards in the order in which their games began, one at a time."""
+    there = server(winner(PLAIN, THREE, FIVE))
+    assert status_of(*flags(there, puzzles, folder, "-r", 4, "-c", 1, "--seed", seed)) == 0
+    return [seen.messages[1]["content"] for seen in there.seen if len(seen.messages) == 2]
+
+
+def test_games_are_begun_in_an_order_that_the_seed_shuffles(server: Any, puzzles: Path, folder: Path) -> None:
+    first, same, other = (order_of_games(server, puzzles, folder, seed) for seed in (0, 0, 1))
+    assert first == same != other
+    assert Counter(first) == Counter(other)
+    assert first != sorted(first, key=[*dict.fromkeys(first)].index)  # the games of a puzzle do not come in a row
+
+
+DEFAULTS = {
+    "model": "deepseek-flash",
+    "base_url": "https://api.deepseek.com",
+    "api_key_var": "DEEPSEEK_API_KEY",
+    **dict.fromkeys(("temperature", "top_p", "max_tokens", "reasoning_effort")),
+    "sampling_args": {},
+    "max_concurrent": 64,
+    "max_retries": 6,
+    "timeout": 600.0,
+    "give_up_after": 300.0,
+    "max_cost": None,
+    "token_budget": None,
+    "seed": 0,
+}
+OF_GAMES = {"rollouts_per_example": 1, "max_turns": None, "allow_empty_reasoning": False}
+OF_PUZZLES = {"puzzles": None, "split": None, "num_examples": None, "ruleset": "nyt"}
+OF_TOKENS = {"tokenizer": "qwen3", "max_reply_tokens": 1024, "max_game_tokens": None, "max_sequence_tokens": None}
+
+
+@pytest.mark.parametrize(
+    ("parse", "expected"),
+    [
+        (parse_args, OF_GAMES | OF_PUZZLES),
+        (iterative_generate.parse_args, OF_GAMES | OF_PUZZLES | OF_TOKENS | {"loop": 1, "truncate": "last-valid"}),
+        (doctor_gameplay.parse_args, OF_GAMES),
+        (reduce_tokens.parse_args, OF_TOKENS),
+    ],
+)
+def test_flags_that_are_not_given_are_what_the_documentation_says(parse: Any, expected: dict[str, Any]) -> None:
+    given = vars(parse([]))
+    assert {name: given[name] for name in DEFAULTS | expected} == DEFAULTS | expected
 
 
 def test_max_turns_bounds_a_game(server: Any, puzzles: Path, folder: Path) -> None:
