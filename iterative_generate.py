@@ -235,7 +235,8 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
         )
     print(reduction_tables.summary(reduced, time.monotonic() - began), end="\n\n")
     if reduced.left:
-        notify(f"{args.export} was not written: {reduced.left} games are still to be reduced; run the command again")
+        left = "1 game is" if reduced.left == 1 else f"{reduced.left} games are"
+        notify(f"{args.export} was not written: {left} still to be reduced; run the command again")
         return 1
     outcome = collate.run([streams[0].output], args.export, tokenizer=tokenizer, limits=limits, report=report)
     report.finish()

@@ -30,6 +30,8 @@ from tests.rollouts import (
     played,
     puzzle_file,
     results_file,
+    rollout,
+    script_replies,
     won,
 )
 
@@ -618,6 +620,20 @@ def test_an_export_of_a_game_over_a_limit_needs_a_key_and_writes_no_dataset_with
     assert status == 2
     assert err.splitlines()[-1].startswith("error: DEEPSEEK_API_KEY is not set")
     assert not (out_dir / "sft_examples.jsonl").exists()
+
+
+def test_one_budget_bounds_the_games_and_the_reduction_of_an_export(place, run, serve, tmp_path):
+    there, path = place(2), tmp_path / "out" / "sft_examples.jsonl"
+    model, endpoint = serve(there.puzzles)
+    long = [reply._replace(reasoning=REASONING * 40) for reply in script_replies(board(0), "RRR")]
+    there.hold(1, rollout(board(0), long))
+    # A request is 15 tokens: the three of a game leave enough for one of the reduction.
+    budget = ("-c", 1, "--token-budget", 46, "--max-reply-tokens", 200, "--export", path)
+    status, _, err = run(*there.flags, *endpoint, *budget)
+    assert (status, path.exists()) == (1, False)
+    assert [asked for asked, _ in model.asked] == ["made-1"] * 3 + ["made-0"]
+    assert "stopped: the token budget is used up: 60 of 46 tokens\n" in err
+    assert f"{path} was not written: 1 game is still to be reduced; run the command again\n" in err
 
 
 def test_an_export_knows_a_puzzle_by_its_board_whatever_the_results_call_it(place, run, unplugged, tmp_path):
