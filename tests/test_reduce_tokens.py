@@ -392,6 +392,14 @@ BAD_ANSWERS: dict[str, Callable[[Seen], Any]] = {
 }
 
 
+def test_a_reply_that_comes_back_as_long_as_it_was_is_refused():
+    write(GOOD, good(board(1), 100, 5, 5), good(board(0), 100, 5, 5))
+    with Server(lambda seen: completion(asked(seen)[1]) if seen.nth else obliging(seen)) as server:
+        assert reduced(server, "-c", 1) == 0
+    (reject,) = rejects()
+    assert reject["refusals"] == {"not shorter": 3}
+
+
 @pytest.mark.parametrize("why", BAD_ANSWERS)
 def test_a_refused_rewriting_is_asked_for_again_a_few_times_then_the_reply_stays(why, capsys):
     # The first row proves the endpoint; a game may still fit where another reply gives way.
