@@ -1008,6 +1008,7 @@ def test_two_signals_stop_a_run_at_once_that_was_already_ending(tmp_path: Any) -
 
     run(go())
     assert wire.endpoint.halt is not None
+    assert (wire.endpoint.halt.why, wire.endpoint.halt.exit_status) == ("interrupted", 130)
     assert ended[0] - wire.seen[2].at < 100
 
 

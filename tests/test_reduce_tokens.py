@@ -379,6 +379,37 @@ def test_after_three_rounds_a_game_is_rejected_with_its_numbers(capsys):
     assert "a reply over its limit: 1 (100.0%)" in capsys.readouterr().out
 
 
+def test_a_row_that_is_reduced_again_keeps_beside_it_what_it_was_at_first():
+    row = good(board(0), 100, 5, 5)
+    write(GOOD, row)
+    with Server(lambda seen: completion(shortened(seen, 40))) as server:
+        assert reduced(server) == 0
+    (once,) = read("good_examples_reduced.jsonl")
+    write(GOOD, once)
+    with Server(obliging) as server:
+        assert reduced(server, "--max-reply-tokens", 300) == 0
+        assert len(server.seen) == 1
+    (twice,) = read("good_examples_reduced.jsonl")
+    assert counted(twice).completion < counted(once).completion < counted(row).completion
+    assert twice.original_completion == once.original_completion == row.completion
+    assert twice.tokens_before == once.tokens_before == counted(row).completion
+
+
+def test_no_more_is_asked_for_a_game_once_a_reply_over_its_limit_stays_as_it_was():
+    row = good(board(0), 100, 100, 5)
+    write(GOOD, row)
+
+    def script(seen: Seen) -> dict[str, Any]:
+        """Leaves the first reply as it is, and the second one over its limit."""
+        return completion(asked(seen)[1] if guesses(row)[0] in asked(seen)[1] else shortened(seen, 95))
+
+    with Server(script) as server:
+        assert reduced(server) == 0
+    assert len(server.seen) == 3 + 1  # and no second round for the second reply
+    (reject,) = rejects()
+    assert (reject["why"], reject["refusals"]) == ("a reply over its limit", {"not shorter": 3})
+
+
 BAD_ANSWERS: dict[str, Callable[[Seen], Any]] = {
     "not shorter": lambda seen: completion(asked(seen)[1].replace("<think>", "<think>\nIndeed.")),
     "cut off": lambda seen: completion(shortened(seen), finish="length"),
