@@ -395,6 +395,19 @@ def test_a_row_that_is_reduced_again_keeps_beside_it_what_it_was_at_first():
     assert twice.tokens_before == once.tokens_before == counted(row).completion
 
 
+def test_what_is_paid_for_already_is_written_again_without_a_key(monkeypatch, capsys):
+    write(GOOD, good(board(0), 100, 5, 5))
+    with Server(obliging) as server:
+        assert reduced(server) == 0
+    output = Path("good_examples_reduced.jsonl")
+    before = output.read_bytes()
+    output.unlink()
+    monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
+    assert main([]) == 0
+    assert output.read_bytes() == before
+    assert "  paid for earlier:     1 (100.0%)\n" in capsys.readouterr().out
+
+
 def test_no_more_is_asked_for_a_game_once_a_reply_over_its_limit_stays_as_it_was():
     row = good(board(0), 100, 100, 5)
     write(GOOD, row)
