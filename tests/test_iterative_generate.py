@@ -580,6 +580,17 @@ def test_the_percentage_is_of_the_puzzles_that_ran_and_not_of_those_a_budget_lef
     assert blocks(out)[-1]["came"] == " | 1 (100.0% of Ran Puzzles) -> Good Examples"
 
 
+def test_the_percentage_leaves_out_what_another_run_made_good_meanwhile(place, run, serve):
+    there = place(2)
+    there.hold(1, played(board(0), "N"))  # keeps nothing, so it is not played
+    model, endpoint = serve(there.puzzles)
+    model.before_first_answer = lambda: there.hold(5, won(board(0)))
+    _, out, _ = run(*there.flags, *endpoint)
+    assert {asked for asked, _ in model.asked} == {"made-1"}
+    assert blocks(out)[-1]["came"] == " | 1 (100.0% of Ran Puzzles) -> Good Examples"
+    assert state_of(out) == (2, 0, 0, 0)
+
+
 def test_a_run_that_reaches_nobody_leaves_no_file_and_says_so(place, run, monkeypatch):
     monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
     there = place(2)
