@@ -144,6 +144,15 @@ def test_each_run_takes_the_next_number(folder: Path) -> None:
     assert [path.name for path in results_files(folder)] == ["results_1.jsonl", "results_2.jsonl"]
 
 
+def test_a_second_offline_run_plays_other_games_of_the_same_puzzles(folder: Path) -> None:
+    for _ in range(2):
+        assert status_of(*OFFLINE, "-n", 3, "--results-dir", folder) == 0
+    first, second = (rows_in(folder / f"results_{number}.jsonl") for number in (1, 2))
+    assert {row.info.puzzle_id for row in first} == {row.info.puzzle_id for row in second}
+    assert {row.rollout_id for row in first}.isdisjoint(row.rollout_id for row in second)
+    assert {row.completion[0].content for row in first} != {row.completion[0].content for row in second}
+
+
 def played_at(folder: Path, *flags: object) -> list[bytes]:
     assert status_of(*OFFLINE, "-n", 6, "-r", 2, "--results-dir", folder, *flags) == 0
     rows = [json.loads(line.data) for line in read_lines(folder / "results_1.jsonl")]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -560,6 +561,17 @@ def test_it_stops_when_nothing_can_run_and_restarts_the_unsalvageable_when_told_
     assert [row.resumed_from for row in there.rows(2)] == [None, None]
 
 
+def test_the_command_that_comes_next_restarts_what_this_one_restarted(place, run, serve):
+    there = place(1)
+    model, endpoint = serve(there.puzzles)
+    model.wins = lambda puzzle: False
+    given = [*there.flags, *endpoint, "--restart-unsalvageable", "--max-turns", 1]
+    _, out, _ = run(*given)
+    assert state_of(out) == (0, 0, 1, 0)
+    command = " ".join(map(str, given))
+    assert f"\n  uv run python iterative_generate.py {command}  # 1 puzzle is left to play\n" in out
+
+
 def test_it_ends_with_a_summary_and_the_command_that_comes_next(place, run, serve):
     there = place(2)
     model, endpoint = serve(there.puzzles)
@@ -788,6 +800,12 @@ def test_a_row_that_names_no_board_counts_at_its_word_and_is_never_resumed(place
     assert [(row.info.puzzle_id, row.resumed_from) for row in there.rows(2)] == [("made-1", None)]
 
 
+def test_a_row_that_names_only_an_id_of_two_boards_counts_for_neither(tmp_path, run, unplugged):
+    there = Place(tmp_path, [board(0), replace(board(1), puzzle_id="made-0"), board(2)])
+    there.hold(1, *(bare(board(number), *["correct"] * 4, end="all_categories_found") for number in (0, 2)))
+    assert state_of(run(*there.flags, "--dry-run")[1]) == (1, 0, 0, 2)
+
+
 def test_an_older_pipelines_record_counts_and_is_resumed(place, run, serve):
     there = place(1)
     old = changed(played(board(0), "RRN"))
@@ -845,7 +863,7 @@ def test_a_puzzle_whose_only_row_is_not_what_it_says_is_played_from_scratch(plac
     there = place(2)
     there.hold(1, spoilt(how))
     _, endpoint = serve(there.puzzles)
-    status, out, _ = run(*there.flags, *endpoint, "--loop", 2)
+    status, out, _ = run(*there.flags, *endpoint)
     assert status == 0
     # Without an answer key it may also pass as a row that names no board: bad, and not to be resumed.
     assert state_of(out) in [(2, 0, 0, 0), *([(1, 0, 1, 0)] if "answer key" in how else [])]
