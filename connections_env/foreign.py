@@ -25,7 +25,7 @@ from connections_env.game import WON, GameState, themes_right
 from connections_env.parsing import Reply, read_guess
 from connections_env.play import Job, make_rollout, replay_judged, tokens_of
 from connections_env.puzzles import Puzzle
-from connections_env.quality import Facts
+from connections_env.quality import Facts, each_right
 from connections_env.records import SIMULATED, BadRow, Cut, GuessRow, Info, ResumedFrom, Rollout, Usage, read_row
 from connections_env.rewards import reward
 from connections_env.rulesets import NYT, PUZZGRID, Ruleset
@@ -58,7 +58,7 @@ class Game:
             reward=reward(end),
             groups=len(self.puzzle.groups),
             ruleset=self.ruleset,
-            themes_right=end.themes is None or all(themes_right(end)),
+            themes_right=end.themes is None or each_right(end.themes, themes_right(end)),
         )
 
 

@@ -28,6 +28,7 @@ class _Info(msgspec.Struct, gc=False):
 
 
 class _Themes(msgspec.Struct, gc=False):
+    named: tuple[str, ...]
     right: tuple[bool, ...]
 
 

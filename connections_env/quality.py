@@ -1,5 +1,6 @@
 """What a good game is, and which of a puzzle's rollouts is best."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from connections_env.game import WON, is_mistake
@@ -25,7 +26,7 @@ class Facts(NamedTuple):
     """On the board."""
     ruleset: Ruleset
     themes_right: bool = True
-    """False where the player had to name the themes and named one wrong."""
+    """False where the player had to name the themes, one for each group, and did not."""
 
 
 def facts_of(rollout: Rollout | Any) -> Facts:
@@ -38,8 +39,13 @@ def facts_of(rollout: Rollout | Any) -> Facts:
         reward=rollout.reward,
         groups=len(rollout.info.categories),
         ruleset=rollout.ruleset,
-        themes_right=rollout.themes is None or all(rollout.themes.right),
+        themes_right=rollout.themes is None or each_right(rollout.themes.named, rollout.themes.right),
     )
+
+
+def each_right(named: Sequence[str], right: Sequence[bool]) -> bool:
+    """Is one theme named for each group, and the right one? `right` has an entry for each group."""
+    return len(named) == len(right) and all(right)
 
 
 def rejection(facts: Facts) -> str | None:

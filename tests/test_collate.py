@@ -742,6 +742,17 @@ def test_an_id_is_held_out_as_it_is_and_as_the_dataset_writes_it(here, listed, h
     assert len(dataset()) == 3 - len(held_out)
 
 
+def test_a_puzzle_held_out_by_its_id_comes_in_by_no_spare_of_another_name_and_is_not_to_be_played_again(here):
+    Path("ids.txt").write_text("made-0")
+    spares = spares_of(played(replace(A, puzzle_id="another-name"), "RRR"))
+    assert collated([good(A, spares=spares), good(B)], "--exclude", "ids.txt") == 0
+    assert [row["puzzle_id"] for row in dataset()] == ["puzzle-made-1"]
+    assert [(one["puzzle_id"], one["reasons"]) for one in rejects()] == [
+        ("made-0", ["held out: its puzzle is in ids.txt"])
+    ]
+    assert Path("rerun_puzzles.txt").read_text() == ""
+
+
 def test_rows_stand_in_the_order_of_the_inputs(here):
     assert collated([good(puzzle) for puzzle in (C, A, B)]) == 0
     assert [row["puzzle_id"] for row in dataset()] == ["puzzle-made-2", "puzzle-made-0", "puzzle-made-1"]

@@ -357,6 +357,16 @@ def test_jobs_of_other_puzzles_leave_earlier_doctored_games_where_they_are(run, 
     assert ids(good_in(tmp_path)) == ["made-0", "made-1"]
 
 
+def test_jobs_of_other_puzzles_leave_earlier_jobs_to_run_again_where_they_are(run, jobs, serve, tmp_path):
+    jobs(played(board(0), "RRN"))
+    assert run(*at(serve({"made-0": "RRN"})))[0] == 0
+    assert ids(rerun_in(tmp_path)) == ["made-0"]
+    jobs(played(board(1), "RRN"), played(board(2), "RN"))
+    assert run(*at(serve({"made-1": "RRN"})))[0] == 0
+    assert ids(rerun_in(tmp_path)) == ["made-0", "made-1"]
+    assert ids(good_in(tmp_path)) == ["made-2"]
+
+
 def test_of_several_doctored_games_of_a_puzzle_in_the_file_the_best_stays(run, jobs, serve, tmp_path):
     rows = [played(board(0), script, rollout_id=script, resumed_from=None) for script in ("WRRR", "RRR", "WWRRR")]
     results_file(tmp_path / "out" / OUTPUTS[0], [canonical_row(row) for row in rows])

@@ -357,6 +357,17 @@ def test_a_429_that_comes_during_a_pause_prolongs_it_for_every_worker() -> None:
     assert all(later >= 121 - 0.01 for later in times[3:])
 
 
+def test_a_429_that_asks_for_less_during_a_pause_does_not_shorten_it() -> None:
+    steps = {1: Sent(body=refusal(429).raw, status=429, headers={"Retry-After": "5"}, after=20)}
+    steps[2] = refusal(429, Retry_After="100")
+    wire = Wire(lambda seen: steps.get(seen.nth, FINE))
+    for answer in wire.asks(0, 1, 2, 30):  # the second is refused at 21 for 5 s, the third at 2 for 100 s
+        answered(answer)
+    times = [seen.at - wire.seen[0].at for seen in wire.seen]
+    assert [round(at) for at in times[:3]] == [0, 1, 2]
+    assert all(later >= 102 - 0.01 for later in times[3:])
+
+
 def test_a_429_without_a_hint_pauses_every_worker_for_a_moment() -> None:
     wire = Wire(lambda seen: refusal(429) if seen.nth == 1 else FINE)
     for answer in wire.asks(0, 1, 1.001, 1.002):
@@ -414,6 +425,13 @@ def test_a_later_400_that_names_the_context_length_ends_only_its_game(message: s
     answered(answers[2])
     assert len(wire.seen) == wire.endpoint.usage.requests == 3
     assert wire.endpoint.halt is None
+
+
+def test_a_later_422_that_names_the_context_length_is_like_any_other() -> None:
+    wire = Wire(lambda seen: refusal(422, CONTEXT_LENGTH[0]) if seen.nth == 1 else FINE)
+    assert wire.asks(0, 1)[1] == "Stopped"
+    assert wire.endpoint.halt is not None
+    assert (wire.endpoint.halt.exit_status, wire.endpoint.halt.lets_games_finish) == (1, True)
 
 
 def test_a_400_may_name_the_context_length_in_its_code() -> None:
@@ -990,6 +1008,7 @@ def test_two_signals_stop_a_run_at_once_that_was_already_ending(tmp_path: Any) -
 
     run(go())
     assert wire.endpoint.halt is not None
+    assert (wire.endpoint.halt.why, wire.endpoint.halt.exit_status) == ("interrupted", 130)
     assert ended[0] - wire.seen[2].at < 100
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from connections_env.files import (
     results_files,
     results_number,
 )
+from connections_env.steps import replace_files
 from tests.scripted import full_after
 
 ROOT = Path(__file__).parents[1]
@@ -202,6 +204,34 @@ def test_a_row_counts_only_after_a_sync_that_followed_it(
     monkeypatch.setattr(os, "fsync", watched)
     appending(tmp_path, rows, count, pause)
     assert counted == rows
+
+
+def test_a_row_that_comes_during_a_sync_counts_only_after_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = list[str]()
+
+    async def append_two() -> None:
+        loop, came = asyncio.get_running_loop(), threading.Event()
+
+        def second() -> None:
+            results.append("two", lambda: events.append("two counts"))
+            came.set()
+
+        def fsync(descriptor: int) -> None:
+            if not events:
+                loop.call_soon_threadsafe(second)
+                assert came.wait(20)
+            events.append("sync")
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        async with ResultsFile(lambda: claim_results_file(tmp_path)) as results:
+            results.append("one", lambda: events.append("one counts"))
+            while "one counts" not in events:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(append_two())
+    assert events == ["sync", "one counts", "sync", "two counts"]
 
 
 def test_rows_are_counted_while_the_file_is_still_open(tmp_path: Path) -> None:
@@ -463,3 +493,33 @@ def test_a_file_that_grew_is_read_on_from_where_it_ended(
     with path.open("ab") as file:
         file.write(b"".join(data + end for data, end in more))
     assert before + list(read_lines(path, size, len(first) + 1)) == list(read_lines(path))
+
+
+# Files that take the place of others
+
+
+def test_every_file_is_synced_whole_before_the_first_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = tmp_path / "one.jsonl", tmp_path / "two.bin"
+    for path in paths:
+        path.write_text("old")
+    fsync, synced = os.fsync, list[bytes]()
+
+    def sync(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append(Path(f"/proc/self/fd/{descriptor}").read_bytes())
+        assert [path.read_text() for path in paths] == ["old", "old"]
+
+    monkeypatch.setattr(os, "fsync", sync)
+    replace_files({paths[0]: ["a\n", "b\n"], paths[1]: b"raw"})
+    assert synced == [path.read_bytes() for path in paths] == [b"a\nb\n", b"raw"]
+
+
+def test_a_file_takes_the_place_of_another_and_is_never_written_into_it(tmp_path: Path) -> None:
+    path, link = tmp_path / "good_examples.jsonl", tmp_path / "link"
+    path.write_text("old")
+    link.hardlink_to(path)
+    replace_files({path: ["new\n"]})
+    assert (path.read_text(), link.read_text()) == ("new\n", "old")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["good_examples.jsonl", "link"]

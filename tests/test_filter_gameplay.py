@@ -418,6 +418,27 @@ def test_where_no_good_row_holds_the_best_bad_one_is_taken(run, results, good, b
     assert (good(), ids(bad())) == ([], ["bad"])
 
 
+@pytest.mark.parametrize("spoil", [{"reward": 9.0}, {"reply_unfit": [None] * 3}, {"complete_reason": "max_mistakes"}])
+def test_a_bad_row_that_is_not_what_it_says_is_counted_and_the_next_best_bad_one_is_taken(
+    run, results, good, bad, spoil
+):
+    results(changed(played(board(0), "RRN", rollout_id="spoilt")) | spoil, played(board(0), "RN", rollout_id="sound"))
+    _, out, _ = run()
+    assert (good(), ids(bad())) == ([], ["sound"])
+    assert sum(counted(out).values()) == 1
+
+
+@pytest.mark.parametrize("place", [0, 5, 11])
+def test_the_best_of_any_number_of_rollouts_is_taken_wherever_it_stands(run, results, good, bad, place):
+    rows = [played(board(0), "WRRR", rollout_id=f"good-{n}", tokens=50 + n) for n in range(11)]
+    lots = [played(board(1), "RN", rollout_id=f"bad-{n}", tokens=50 + n) for n in range(11)]
+    rows.insert(place, won(board(0), rollout_id="best good"))
+    lots.insert(place, played(board(1), "RRN", rollout_id="best bad"))
+    results(*rows, *lots)
+    run()
+    assert (ids(good()), ids(bad())) == (["best good"], ["best bad"])
+
+
 def test_any_number_of_rows_that_do_not_hold_are_passed_over(run, results, good):
     spoilt = [SPOILT["its history"] | {"rollout_id": f"spoilt-{n}"} for n in range(30)]
     results(*spoilt, played(board(0), "WRRR", rollout_id="sound"))

@@ -10,17 +10,21 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import doctor_gameplay
+import iterative_generate
+import reduce_tokens
 from connections_env.files import read_lines, results_files
 from connections_env.masking import without_secrets
 from connections_env.puzzles import Puzzle
 from connections_env.records import Rollout, read_row
-from generate_rollouts import main
+from generate_rollouts import main, parse_args
 from tests.boards import FIVE, PLAIN, THREE
 from tests.scripted import Script, Seen, Sent, Server, Step, completion, full_after, refusal, until, winner
 
@@ -140,6 +144,15 @@ def test_each_run_takes_the_next_number(folder: Path) -> None:
     assert [path.name for path in results_files(folder)] == ["results_1.jsonl", "results_2.jsonl"]
 
 
+def test_a_second_offline_run_plays_other_games_of_the_same_puzzles(folder: Path) -> None:
+    for _ in range(2):
+        assert status_of(*OFFLINE, "-n", 3, "--results-dir", folder) == 0
+    first, second = (rows_in(folder / f"results_{number}.jsonl") for number in (1, 2))
+    assert {row.info.puzzle_id for row in first} == {row.info.puzzle_id for row in second}
+    assert {row.rollout_id for row in first}.isdisjoint(row.rollout_id for row in second)
+    assert {row.completion[0].content for row in first} != {row.completion[0].content for row in second}
+
+
 def played_at(folder: Path, *flags: object) -> list[bytes]:
     assert status_of(*OFFLINE, "-n", 6, "-r", 2, "--results-dir", folder, *flags) == 0
     rows = [json.loads(line.data) for line in read_lines(folder / "results_1.jsonl")]
@@ -232,6 +245,36 @@ def test_the_body_holds_what_the_flags_say_and_no_more(server: Any, puzzles: Pat
     assert (row.model, row.sampling) == ("big", sampling)
 
 
+def test_a_temperature_of_zero_is_sent(server: Any, puzzles: Path, folder: Path) -> None:
+    there = server(winner(PLAIN))
+    assert status_of(*flags(there, puzzles, folder, "-n", 1, "-T", 0, "--top-p", 0)) == 0
+    assert [(seen.body["temperature"], seen.body["top_p"]) for seen in there.seen] == [(0, 0)] * 3
+
+
+@pytest.mark.parametrize(
+    ("prices", "spent", "requests"),
+    [
+        (("--price-input", 1000, "--price-cached", 500, "--price-output", 1000), "0.2700 of 0.2100", 3),
+        (("--price-input", 1000, "--price-output", 1000), "0.2200 of 0.2100", 2),  # cached tokens cost no less
+    ],
+)
+def test_a_cost_budget_ends_the_run_saves_what_is_half_played_and_says_what_was_spent(
+    server: Any, puzzles: Path, folder: Path, capsys: Any, prices: Any, spent: str, requests: int
+) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "prompt_cache_hit_tokens": 40}
+    there = server(winner(FIVE, usage=usage))
+    ids = folder.parent / "ids.txt"
+    ids.write_text("five\n")
+    budget = ("--puzzle-ids-file", ids, "-c", 1, "--max-cost", 0.21, *prices)
+    assert status_of(*flags(there, puzzles, folder, *budget)) == 0
+    assert len(there.seen) == requests
+    (row,) = rows_in(folder / "results_1.jsonl")
+    assert (row.complete_reason, len(row.replies)) == ("interrupted", requests)
+    out, err = capsys.readouterr()
+    assert re.search(r"  cost: +(.+)", out)[1] == f"{spent.split()[0]} USD"  # type: ignore[index]
+    assert f"stopped: the budget is used up: {spent} USD\n" in err
+
+
 def test_the_id_of_a_rollout_is_that_of_its_requests(server: Any, puzzles: Path, folder: Path) -> None:
     there = server(winner(PLAIN))
     assert status_of(*flags(there, puzzles, folder, "-n", 1, "-r", 3)) == 0
@@ -284,6 +327,53 @@ def test_only_listed_puzzles_are_played(server: Any, puzzles: Path, folder: Path
 def test_n_takes_the_first_puzzles(server: Any, puzzles: Path, folder: Path) -> None:
     assert status_of(*flags(server(winner(PLAIN, THREE, FIVE)), puzzles, folder, "-n", 2)) == 0
     assert {row.info.puzzle_id for row in rows_in(folder / "results_1.jsonl")} == {"plain", "three"}
+
+
+def order_of_games(server: Any, puzzles: Path, folder: Path, seed: int) -> list[str]:
+    """The items of the boards in the order in which their games began, one at a time."""
+    there = server(winner(PLAIN, THREE, FIVE))
+    assert status_of(*flags(there, puzzles, folder, "-r", 4, "-c", 1, "--seed", seed)) == 0
+    return [seen.messages[1]["content"] for seen in there.seen if len(seen.messages) == 2]
+
+
+def test_games_are_begun_in_an_order_that_the_seed_shuffles(server: Any, puzzles: Path, folder: Path) -> None:
+    first, same, other = (order_of_games(server, puzzles, folder, seed) for seed in (0, 0, 1))
+    assert first == same != other
+    assert Counter(first) == Counter(other)
+    assert first != sorted(first, key=[*dict.fromkeys(first)].index)  # the games of a puzzle do not come in a row
+
+
+DEFAULTS = {
+    "model": "deepseek-flash",
+    "base_url": "https://api.deepseek.com",
+    "api_key_var": "DEEPSEEK_API_KEY",
+    **dict.fromkeys(("temperature", "top_p", "max_tokens", "reasoning_effort")),
+    "sampling_args": {},
+    "max_concurrent": 64,
+    "max_retries": 6,
+    "timeout": 600.0,
+    "give_up_after": 300.0,
+    "max_cost": None,
+    "token_budget": None,
+    "seed": 0,
+}
+OF_GAMES = {"rollouts_per_example": 1, "max_turns": None, "allow_empty_reasoning": False}
+OF_PUZZLES = {"puzzles": None, "split": None, "num_examples": None, "ruleset": "nyt"}
+OF_TOKENS = {"tokenizer": "qwen3", "max_reply_tokens": 1024, "max_game_tokens": None, "max_sequence_tokens": None}
+
+
+@pytest.mark.parametrize(
+    ("parse", "expected"),
+    [
+        (parse_args, OF_GAMES | OF_PUZZLES),
+        (iterative_generate.parse_args, OF_GAMES | OF_PUZZLES | OF_TOKENS | {"loop": 1, "truncate": "last-valid"}),
+        (doctor_gameplay.parse_args, OF_GAMES),
+        (reduce_tokens.parse_args, OF_TOKENS),
+    ],
+)
+def test_flags_that_are_not_given_are_what_the_documentation_says(parse: Any, expected: dict[str, Any]) -> None:
+    given = vars(parse([]))
+    assert {name: given[name] for name in DEFAULTS | expected} == DEFAULTS | expected
 
 
 def test_max_turns_bounds_a_game(server: Any, puzzles: Path, folder: Path) -> None:

@@ -373,7 +373,7 @@ def test_ctrl_c_at_the_question_sends_nothing_and_leaves_the_folder_whole(hub, m
     monkeypatch.setattr("builtins.input", interrupted)
     assert push() == 130
     assert hub.asked == []
-    assert len(names()) == 8  # three configurations, the card, the template, three plots
+    assert len(names()) == 9  # three configurations, the card, the template, dataset_info.json, three plots
 
 
 @pytest.mark.parametrize("name", ["me/games", "an-org/games_2.1", "_/_"])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,6 +31,8 @@ from tests.rollouts import (
     played,
     puzzle_file,
     results_file,
+    rollout,
+    script_replies,
     won,
 )
 
@@ -561,6 +564,17 @@ def test_it_stops_when_nothing_can_run_and_restarts_the_unsalvageable_when_told_
     assert [row.resumed_from for row in there.rows(2)] == [None, None]
 
 
+def test_the_command_that_comes_next_restarts_what_this_one_restarted(place, run, serve):
+    there = place(1)
+    model, endpoint = serve(there.puzzles)
+    model.wins = lambda puzzle: False
+    given = [*there.flags, *endpoint, "--restart-unsalvageable", "--max-turns", 1]
+    _, out, _ = run(*given)
+    assert state_of(out) == (0, 0, 1, 0)
+    command = " ".join(map(str, given))
+    assert f"\n  uv run python iterative_generate.py {command}  # 1 puzzle is left to play\n" in out
+
+
 def test_it_ends_with_a_summary_and_the_command_that_comes_next(place, run, serve):
     there = place(2)
     model, endpoint = serve(there.puzzles)
@@ -579,6 +593,17 @@ def test_the_percentage_is_of_the_puzzles_that_ran_and_not_of_those_a_budget_lef
     assert (status, state_of(out)) == (0, (1, 0, 0, 3))
     assert len(there.rows(1)) == 1
     assert blocks(out)[-1]["came"] == " | 1 (100.0% of Ran Puzzles) -> Good Examples"
+
+
+def test_the_percentage_leaves_out_what_another_run_made_good_meanwhile(place, run, serve):
+    there = place(2)
+    there.hold(1, played(board(0), "N"))  # keeps nothing, so it is not played
+    model, endpoint = serve(there.puzzles)
+    model.before_first_answer = lambda: there.hold(5, won(board(0)))
+    _, out, _ = run(*there.flags, *endpoint)
+    assert {asked for asked, _ in model.asked} == {"made-1"}
+    assert blocks(out)[-1]["came"] == " | 1 (100.0% of Ran Puzzles) -> Good Examples"
+    assert state_of(out) == (2, 0, 0, 0)
 
 
 def test_a_run_that_reaches_nobody_leaves_no_file_and_says_so(place, run, monkeypatch):
@@ -621,6 +646,20 @@ def test_an_export_of_a_game_over_a_limit_needs_a_key_and_writes_no_dataset_with
     assert status == 2
     assert err.splitlines()[-1].startswith("error: DEEPSEEK_API_KEY is not set")
     assert not (out_dir / "sft_examples.jsonl").exists()
+
+
+def test_one_budget_bounds_the_games_and_the_reduction_of_an_export(place, run, serve, tmp_path):
+    there, path = place(2), tmp_path / "out" / "sft_examples.jsonl"
+    model, endpoint = serve(there.puzzles)
+    long = [reply._replace(reasoning=REASONING * 40) for reply in script_replies(board(0), "RRR")]
+    there.hold(1, rollout(board(0), long))
+    # A request is 15 tokens: the three of a game leave enough for one of the reduction.
+    budget = ("-c", 1, "--token-budget", 46, "--max-reply-tokens", 200, "--export", path)
+    status, _, err = run(*there.flags, *endpoint, *budget)
+    assert (status, path.exists()) == (1, False)
+    assert [asked for asked, _ in model.asked] == ["made-1"] * 3 + ["made-0"]
+    assert "stopped: the token budget is used up: 60 of 46 tokens\n" in err
+    assert f"{path} was not written: 1 game is still to be reduced; run the command again\n" in err
 
 
 def test_an_export_knows_a_puzzle_by_its_board_whatever_the_results_call_it(place, run, unplugged, tmp_path):
@@ -764,6 +803,12 @@ def test_a_row_that_names_no_board_counts_at_its_word_and_is_never_resumed(place
     assert [(row.info.puzzle_id, row.resumed_from) for row in there.rows(2)] == [("made-1", None)]
 
 
+def test_a_row_that_names_only_an_id_of_two_boards_counts_for_neither(tmp_path, run, unplugged):
+    there = Place(tmp_path, [board(0), replace(board(1), puzzle_id="made-0"), board(2)])
+    there.hold(1, *(bare(board(number), *["correct"] * 4, end="all_categories_found") for number in (0, 2)))
+    assert state_of(run(*there.flags, "--dry-run")[1]) == (1, 0, 0, 2)
+
+
 def test_an_older_pipelines_record_counts_and_is_resumed(place, run, serve):
     there = place(1)
     old = changed(played(board(0), "RRN"))
@@ -821,7 +866,7 @@ def test_a_puzzle_whose_only_row_is_not_what_it_says_is_played_from_scratch(plac
     there = place(2)
     there.hold(1, spoilt(how))
     _, endpoint = serve(there.puzzles)
-    status, out, _ = run(*there.flags, *endpoint, "--loop", 2)
+    status, out, _ = run(*there.flags, *endpoint)
     assert status == 0
     # Without an answer key it may also pass as a row that names no board: bad, and not to be resumed.
     assert state_of(out) in [(2, 0, 0, 0), *([(1, 0, 1, 0)] if "answer key" in how else [])]

@@ -1,5 +1,6 @@
 """Replies as models write them: the guess is read where it is certain, named as a problem where not, never mended."""
 
+import html
 import json
 import re
 
@@ -82,6 +83,7 @@ STYLES = {
     "curly apostrophes": lambda item: item.replace("'", "’"),
     "wide": full_width,
     "padded": lambda item: f"  {item} ",
+    "escaped for XML": lambda item: f"&#{ord(item[0])};{html.escape(item[1:])}",
 }
 LAYOUTS = MARKED | BARE
 
@@ -355,6 +357,7 @@ MANY = 200_000
         pytest.param("</guess>" * 25_000, NO_GUESS, id="200 kB of closed tags"),
         pytest.param("<" * MANY + TOOL_GUESS, Guess(TOOLS), id="200 kB of <"),
         pytest.param("<guess" + " " * MANY + ">", NO_GUESS, id="200 kB inside the brackets of a tag"),
+        pytest.param(f"Nails. {'<' * MANY}" + TOOL_GUESS, Guess(TOOLS), id="a word and 200 kB of <"),
         pytest.param("<|" * (MANY // 2) + TOOL_GUESS, Guess(TOOLS), id="200 kB of <|"),
         pytest.param(" \n" * (MANY // 2) + TOOL_GUESS, Guess(TOOLS), id="200 kB of blank lines"),
         pytest.param(f"<guess>{' ' * 300_000}</guess>", NO_GUESS, id="300 kB of spaces in a tag"),
@@ -450,10 +453,20 @@ THOUGHT = f"<think>\nNails.\n</think>\n\n{TOOL_GUESS}"
         (Reply(f"{THOUGHT} {TOOL_GUESS}"), None),
         (Reply(THOUGHT, finish_reason="length"), "cut_off"),
         (Reply("<think>\nNails.", finish_reason="length"), "cut_off"),
+        (Reply(THOUGHT, finish_reason="max_tokens"), "cut_off"),
+        (Reply(THOUGHT, finish_reason="content_filter"), "cut_off"),
+        (Reply(THOUGHT, finish_reason="insufficient_system_resource"), "cut_off"),
+        (Reply(THOUGHT, finish_reason="abort"), "cut_off"),
         (Reply(f"{THOUGHT}<|im_end|>"), "control_tokens"),
         (Reply(THOUGHT, reasoning="<|im_start|>assistant"), "control_tokens"),
         (Reply(f"<|endoftext|>{THOUGHT}"), "control_tokens"),
         (Reply(f"{THOUGHT}<｜end▁of▁sentence｜>"), "control_tokens"),
+        (Reply(f"{THOUGHT}</s>"), "control_tokens"),
+        (Reply(f"<start_of_turn>{THOUGHT}"), "control_tokens"),
+        (Reply(f"[/INST] {THOUGHT}"), "control_tokens"),
+        (Reply(f"<tool_call>{THOUGHT}"), "control_tokens"),
+        (Reply(THOUGHT, reasoning="Nails. </tool_response>"), "control_tokens"),
+        (Reply(f"\x1b[2J{THOUGHT}"), "control_tokens"),
         (Reply("<think>\nNails.\n</think>\n\nTools."), "no_guess"),
         (Reply(f"<think>\nNails. {TOOL_GUESS}"), "no_guess"),
         (Reply(THOUGHT + GAIT_GUESS), "several_guesses"),

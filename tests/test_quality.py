@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from connections_env.foreign import rollout_of
 from connections_env.parsing import Reply
 from connections_env.quality import facts_of, rank, rejection
 from connections_env.rulesets import NYT, PUZZGRID
@@ -13,11 +14,13 @@ from tests.boards import PLAIN, SIX
 from tests.rollouts import (
     REASONING,
     board,
+    changed,
     cut_off_at,
     empty,
     guess_text,
     interrupted,
     invalid_at,
+    line_of,
     lost,
     nonsense,
     played,
@@ -51,6 +54,12 @@ def best(tmp_path: Path, *rows, ruleset=NYT, truncate="last-valid"):
         chosen.add(fetch(standings.of(PUZZLE)[0]).rollout_id)
     assert len(chosen) == 1
     return chosen.pop()
+
+
+def older_record(game):
+    """What older pipelines write of a game."""
+    kept = ("prompt", "completion", "info", "guess_history", "complete_reason")
+    return {name: value for name, value in changed(game).items() if name in kept}
 
 
 @pytest.mark.parametrize("script", ["RRR", "ORRR", "WORORR"])
@@ -121,6 +130,7 @@ def test_a_puzzgrid_game_with_every_theme_right_is_good():
     [
         ("one theme wrong", puzzgrid("RRR", *THEMES[:3], "something else")),
         ("a theme missing", puzzgrid("RRR", *THEMES[:3])),
+        ("a theme too many", puzzgrid("RRR", *THEMES, "something else")),
         ("themes in another order", puzzgrid("RRR", *THEMES[::-1])),
         ("themes not asked yet", puzzgrid("RRR")),
         ("the themes cut off by length", puzzgrid("RRR", *THEMES, finish="length")),
@@ -129,6 +139,13 @@ def test_a_puzzgrid_game_with_every_theme_right_is_good():
 )
 def test_a_puzzgrid_game_is_bad_for(why, game):
     assert rejection(facts_of(game)) is not None
+
+
+def test_a_game_that_names_more_themes_than_groups_gives_way_to_one_that_names_each(tmp_path):
+    more, each = puzzgrid("RRR", *THEMES, "something else"), puzzgrid("WWWWRRR", *THEMES)
+    assert best(tmp_path, more, each, ruleset=PUZZGRID) == each.rollout_id
+    others = [older_record(more), older_record(each)]
+    assert best(tmp_path, *others, ruleset=PUZZGRID) == rollout_of(line_of(others[1]).encode()).rollout_id
 
 
 def test_wrong_guesses_that_are_no_mistakes_yet_leave_a_puzzgrid_game_good():

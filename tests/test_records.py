@@ -215,6 +215,13 @@ def test_info_as_a_json_string_is_read():
     assert read(as_string).info == read(as_object).info
 
 
+def test_info_as_a_json_string_names_the_rules_and_the_source_of_its_game():
+    info_of_it = info() | {"ruleset": "puzzgrid", "source": "mine.jsonl"}
+    row = read(older(*map(guess, GROUPS[:3]), **WON_BY_HAND, info=json.dumps(info_of_it)))
+    assert (row.ruleset, row.info.source) == (PUZZGRID, "mine.jsonl")
+    assert (row.complete_reason, rejection(facts_of(row))) == ("interrupted", "unfinished")  # the themes are still due
+
+
 def test_statuses_come_from_the_replay_and_not_from_the_record():
     lies = [(GROUPS[0], "correct", 0), (ONE_AWAY, "correct", 1)]
     row = read(older(guess(GROUPS[1]), guess(ONE_AWAY), "No idea.", history=lies, end="max_turns_reached"))

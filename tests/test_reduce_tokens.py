@@ -379,6 +379,50 @@ def test_after_three_rounds_a_game_is_rejected_with_its_numbers(capsys):
     assert "a reply over its limit: 1 (100.0%)" in capsys.readouterr().out
 
 
+def test_a_row_that_is_reduced_again_keeps_beside_it_what_it_was_at_first():
+    row = good(board(0), 100, 5, 5)
+    write(GOOD, row)
+    with Server(lambda seen: completion(shortened(seen, 40))) as server:
+        assert reduced(server) == 0
+    (once,) = read("good_examples_reduced.jsonl")
+    write(GOOD, once)
+    with Server(obliging) as server:
+        assert reduced(server, "--max-reply-tokens", 300) == 0
+        assert len(server.seen) == 1
+    (twice,) = read("good_examples_reduced.jsonl")
+    assert counted(twice).completion < counted(once).completion < counted(row).completion
+    assert twice.original_completion == once.original_completion == row.completion
+    assert twice.tokens_before == once.tokens_before == counted(row).completion
+
+
+def test_what_is_paid_for_already_is_written_again_without_a_key(monkeypatch, capsys):
+    write(GOOD, good(board(0), 100, 5, 5))
+    with Server(obliging) as server:
+        assert reduced(server) == 0
+    output = Path("good_examples_reduced.jsonl")
+    before = output.read_bytes()
+    output.unlink()
+    monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
+    assert main([]) == 0
+    assert output.read_bytes() == before
+    assert "  paid for earlier:     1 (100.0%)\n" in capsys.readouterr().out
+
+
+def test_no_more_is_asked_for_a_game_once_a_reply_over_its_limit_stays_as_it_was():
+    row = good(board(0), 100, 100, 5)
+    write(GOOD, row)
+
+    def script(seen: Seen) -> dict[str, Any]:
+        """Leaves the first reply as it is, and the second one over its limit."""
+        return completion(asked(seen)[1] if guesses(row)[0] in asked(seen)[1] else shortened(seen, 95))
+
+    with Server(script) as server:
+        assert reduced(server) == 0
+    assert len(server.seen) == 3 + 1  # and no second round for the second reply
+    (reject,) = rejects()
+    assert (reject["why"], reject["refusals"]) == ("a reply over its limit", {"not shorter": 3})
+
+
 BAD_ANSWERS: dict[str, Callable[[Seen], Any]] = {
     "not shorter": lambda seen: completion(asked(seen)[1].replace("<think>", "<think>\nIndeed.")),
     "cut off": lambda seen: completion(shortened(seen), finish="length"),
@@ -390,6 +434,14 @@ BAD_ANSWERS: dict[str, Callable[[Seen], Any]] = {
     "text after the guess": lambda seen: completion(shortened(seen) + "\nDone."),
     "too long for the reducer": lambda seen: refusal(400, "this exceeds the maximum context length"),
 }
+
+
+def test_a_reply_that_comes_back_as_long_as_it_was_is_refused():
+    write(GOOD, good(board(1), 100, 5, 5), good(board(0), 100, 5, 5))
+    with Server(lambda seen: completion(asked(seen)[1]) if seen.nth else obliging(seen)) as server:
+        assert reduced(server, "-c", 1) == 0
+    (reject,) = rejects()
+    assert reject["refusals"] == {"not shorter": 3}
 
 
 @pytest.mark.parametrize("why", BAD_ANSWERS)

@@ -92,6 +92,10 @@ NO_THEMES = {"themes_attempted": 0.0, "themes_count": 0.0, "themes_right": 0.0, 
             ("tool", "gait", "green", "drop"),
             {"themes_attempted": 0.25, "themes_count": 0.5, "themes_right": 4.0, "themes_all_right": 1.0},
         ),
+        (
+            ("tool", "gait", "green", "drop", "one more"),
+            {"themes_attempted": 0.25, "themes_count": 0.0, "themes_right": 4.0, "themes_all_right": 1.0},
+        ),
     ],
 )
 def test_theme_components_of_won_puzzgrid_games(themes, expected):

@@ -174,6 +174,28 @@ def test_a_row_with_a_status_that_its_reply_did_not_earn_is_refused():
         salvage(rollout_of(line_of(row).encode()), "next")
 
 
+def test_a_game_whose_themes_are_recorded_otherwise_than_its_reply_names_them_is_refused():
+    replies = [*script_replies(PUZZLE, "RRR", PUZZGRID), named("wrong", *THEMES[1:])]
+    for recorded in (
+        {"named": THEMES, "right": [True] * 4},
+        {"named": ["wrong", *THEMES[1:]], "right": [True] * 4},
+        None,
+    ):
+        row = changed(rollout(PUZZLE, replies, ruleset=PUZZGRID), themes=recorded)
+        with pytest.raises(Disagrees, match="the themes are not those its replies name"):
+            salvage(rollout_of(line_of(row).encode()), "next")
+
+
+@pytest.mark.parametrize("script", ["RRR", "WWWW"])
+def test_a_row_that_goes_on_after_its_end_is_refused(script):
+    row = changed(played(PUZZLE, script))
+    row["completion"] += [{"role": "user", "content": "Go on."}, row["completion"][0]]
+    for name, entry in (("reply_tokens", 1), ("reply_finish", "stop"), ("reply_unfit", None)):
+        row[name].append(entry)
+    with pytest.raises(Disagrees, match="it has replies after the end of the game"):
+        salvage(rollout_of(line_of(row).encode()), "next")
+
+
 @st.composite
 def games(draw):
     """Games of every kind, on boards of several sizes, by both rules."""
