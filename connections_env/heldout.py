@@ -20,9 +20,14 @@ class HeldOut:
 
     def where(self, row: Rollout) -> str | None:
         """The source that holds a row's puzzle out, whatever the order and case of its items."""
-        puzzle, puzzle_id = row.puzzle, row.info.puzzle_id
-        listed = self.ids.get(puzzle_id) or self.ids.get(ID_PREFIX + puzzle_id)
-        return (puzzle and self.boards.get(puzzle.key)) or listed
+        return (row.puzzle and self.boards.get(row.puzzle.key)) or self._listed(row)
+
+    def hold_boards(self, rows: Iterable[Rollout]) -> None:
+        """Holds out the boards of rows whose ids are listed: other rows know the same puzzle by another id."""
+        self.boards |= {row.puzzle.key: listed for row in rows if (listed := self._listed(row)) and row.puzzle}
+
+    def _listed(self, row: Rollout) -> str | None:
+        return self.ids.get(row.info.puzzle_id) or self.ids.get(ID_PREFIX + row.info.puzzle_id)
 
 
 def hold_out(held: HeldOut, what: str) -> None:

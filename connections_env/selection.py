@@ -162,6 +162,7 @@ def choose_all(candidates: Iterable[Candidate], need: Requirements, export: Expo
     by_puzzle: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         by_puzzle.setdefault(candidate.key, []).append(candidate)
+        need.held_out.hold_boards([candidate.row])
     known = {candidate.row.info.puzzle_id for group in by_puzzle.values() for candidate in group}
     unread = dict.fromkeys(reject.puzzle_id for reject in outcome.rejects)
     outcome.without_row = [puzzle_id for puzzle_id in unread if puzzle_id and puzzle_id not in known]

@@ -753,6 +753,16 @@ def test_a_puzzle_held_out_by_its_id_comes_in_by_no_spare_of_another_name_and_is
     assert Path("rerun_puzzles.txt").read_text() == ""
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_puzzle_held_out_by_one_of_its_ids_is_held_out_by_all(here, order):
+    Path("ids.txt").write_text("made-0")
+    rows = [good(A), good(replace(A, puzzle_id="another-name"))][::order]
+    assert collated([*rows, good(B)], "--exclude", "ids.txt") == 0
+    assert [row["puzzle_id"] for row in dataset()] == ["puzzle-made-1"]
+    assert [one["reasons"] for one in rejects()] == [["held out: its puzzle is in ids.txt"]] * 2
+    assert Path("rerun_puzzles.txt").read_text() == ""
+
+
 def test_rows_stand_in_the_order_of_the_inputs(here):
     assert collated([good(puzzle) for puzzle in (C, A, B)]) == 0
     assert [row["puzzle_id"] for row in dataset()] == ["puzzle-made-2", "puzzle-made-0", "puzzle-made-1"]
