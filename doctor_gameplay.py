@@ -23,11 +23,12 @@ from connections_env.examples import GoodRow, JobRow, Place, RejectedRow, canoni
 from connections_env.files import claim_results_file, next_number, read_lines, results_files, shown
 from connections_env.flags import add_flags
 from connections_env.foreign import rollout_of
+from connections_env.json_lines import BadRow
 from connections_env.play import Disagrees, Job, replay_rollout
 from connections_env.pool import run_table
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import facts_of, rank, rejection
-from connections_env.records import BadRow, ResumedFrom, Rollout
+from connections_env.records import ResumedFrom, Rollout
 from connections_env.salvage import job_row
 from connections_env.session import alone, open_endpoint, play_jobs, results_folder, rollout_ids
 from connections_env.steps import check_input, check_writable, locked, read_step, write_rows

@@ -20,9 +20,9 @@ from connections_env.command import exit_status
 from connections_env.examples import GoodRow, Place, RejectedRow, canonical_row, count_row
 from connections_env.files import OFFLINE, packed_results, results_files, shown
 from connections_env.flags import add_flags
+from connections_env.json_lines import BadRow
 from connections_env.play import Disagrees, replay_rollout
 from connections_env.puzzles import Puzzle, board_key
-from connections_env.records import BadRow
 from connections_env.report_source import of_results
 from connections_env.sources import chosen_puzzles
 from connections_env.standings import UNUSED, Standings, fetch, keys_of

@@ -19,7 +19,7 @@ from pathlib import Path
 import collate
 import filter_gameplay
 import reduce_tokens
-from connections_env import reduction_tables
+from connections_env import collation_tables, reduction_tables
 from connections_env import report as report_page
 from connections_env.arguments import at_least, command_parser
 from connections_env.command import exit_status
@@ -27,13 +27,13 @@ from connections_env.endpoint import Endpoint
 from connections_env.estimate import Estimate, estimate
 from connections_env.files import claim_results_file, line_number, next_number, packed_results, results_files, shown
 from connections_env.flags import add_flags
+from connections_env.json_lines import BadRow
 from connections_env.ledger import Ledger
 from connections_env.masking import masked_command
 from connections_env.outputs import RERUN, check_output
 from connections_env.play import Disagrees, Job
 from connections_env.prices import prices_of
 from connections_env.puzzles import Puzzle, board_key
-from connections_env.records import BadRow
 from connections_env.reduction import Plan
 from connections_env.report_source import Source, of_results, reduced_in
 from connections_env.rulesets import RULESETS
@@ -243,7 +243,7 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
         return 1
     outcome = collate.run([streams[0].output], args.export, tokenizer=tokenizer, limits=limits, report=report)
     report.finish()
-    print(collate.summary(outcome, args.export), end="\n\n")
+    print(collation_tables.summary(outcome, args.export), end="\n\n")
     # Results may know a puzzle by another id than its source, so what is missing is told by the boards.
     there = {board_key([word for group in row.categories for word in group.members]) for row in outcome.rows}
     missing = [puzzle.puzzle_id for puzzle in puzzles if puzzle.key not in there]

@@ -18,8 +18,8 @@ from connections_env.command import exit_status
 from connections_env.examples import JobRow, RejectedRow
 from connections_env.files import shown
 from connections_env.flags import add_flags
+from connections_env.json_lines import BadRow
 from connections_env.play import Disagrees
-from connections_env.records import BadRow
 from connections_env.salvage import job_row
 from connections_env.steps import check_input, check_writable, lines_of, read_step, replace_files, write_rows
 from connections_env.tables import reasons_table

@@ -23,12 +23,12 @@ from connections_env.command import exit_status
 from connections_env.endpoint import SAME_COMMAND, Endpoint
 from connections_env.files import shown
 from connections_env.flags import add_flags
+from connections_env.json_lines import BadRow
 from connections_env.ledger import Ledger
 from connections_env.play import Stopped
 from connections_env.pool import interrupts
 from connections_env.prices import prices_of
 from connections_env.progress import Progress
-from connections_env.records import BadRow
 from connections_env.reduction import Plan, Reducer
 from connections_env.reduction_tables import forecast, summary
 from connections_env.session import alone, open_endpoint

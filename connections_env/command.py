@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable
 
 from connections_env.arguments import UsageError
+from connections_env.json_lines import BadRow, FutureRow
 from connections_env.play import Disagrees
-from connections_env.records import BadRow, FutureRow
 from connections_env.signals import all_like_ctrl_c
 from connections_env.sources import SourceError
 from connections_env.terminal import Output, say

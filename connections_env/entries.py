@@ -16,20 +16,11 @@ from connections_env.examples import ID_PREFIX, GoodRow, JobRow, RejectedRow, lo
 from connections_env.files import line_at, read_lines
 from connections_env.foreign import adopt, model_beside, named, origin_of
 from connections_env.items import read_items, text_of
+from connections_env.json_lines import BadRow, FutureRow, first_problem, is_ours, read_object
 from connections_env.play import estimated_tokens
 from connections_env.puzzles import Puzzle, UnplayableBoard
 from connections_env.quality import facts_of, rejection
-from connections_env.records import (
-    CUT_BY,
-    BadRow,
-    Cut,
-    FutureRow,
-    ResumedFrom,
-    Rollout,
-    first_problem,
-    is_ours,
-    read_object,
-)
+from connections_env.records import CUT_BY, Cut, ResumedFrom, Rollout
 from connections_env.transcripts import messages_of, puzzle_told, ruleset_of
 
 TRAINER = "as a trainer counts them"

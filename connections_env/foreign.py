@@ -22,11 +22,12 @@ from connections_env.dialects import answers_all, replies_of, tagged
 from connections_env.examples import looks_like
 from connections_env.files import line_at
 from connections_env.game import WON, GameState, themes_right
+from connections_env.json_lines import BadRow
 from connections_env.parsing import Reply, read_guess
 from connections_env.play import Job, make_rollout, replay_judged, tokens_of
 from connections_env.puzzles import Puzzle
 from connections_env.quality import Facts, each_right
-from connections_env.records import SIMULATED, BadRow, Cut, GuessRow, Info, ResumedFrom, Rollout, Usage, read_row
+from connections_env.records import SIMULATED, Cut, GuessRow, Info, ResumedFrom, Rollout, Usage, read_row
 from connections_env.rewards import reward
 from connections_env.rulesets import NYT, PUZZGRID, Ruleset
 from connections_env.told import board_in, info_in, messages_in, named_ruleset

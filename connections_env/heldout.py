@@ -17,14 +17,23 @@ class HeldOut:
 
     boards: dict[str, str] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
+    boards_of_ids: dict[str, str] = field(default_factory=dict)
+    """The boards of those ids, as far as rows told them."""
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Where from -> how many puzzles."""
+        return Counter([*self.boards.values(), *self.ids.values()])
 
     def where(self, row: Rollout) -> str | None:
         """The source that holds a row's puzzle out, whatever the order and case of its items."""
-        return (row.puzzle and self.boards.get(row.puzzle.key)) or self._listed(row)
+        key = row.puzzle.key if row.puzzle else ""
+        return self.boards.get(key) or self.boards_of_ids.get(key) or self._listed(row)
 
-    def hold_boards(self, rows: Iterable[Rollout]) -> None:
-        """Holds out the boards of rows whose ids are listed: other rows know the same puzzle by another id."""
-        self.boards |= {row.puzzle.key: listed for row in rows if (listed := self._listed(row)) and row.puzzle}
+    def learn(self, row: Rollout) -> None:
+        """Holds out the board of a row whose id is listed: other rows may know the same puzzle by another id."""
+        if (listed := self._listed(row)) and row.puzzle:
+            self.boards_of_ids[row.puzzle.key] = listed
 
     def _listed(self, row: Rollout) -> str | None:
         return self.ids.get(row.info.puzzle_id) or self.ids.get(ID_PREFIX + row.info.puzzle_id)

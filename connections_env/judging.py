@@ -6,9 +6,9 @@ from typing import NamedTuple
 import msgspec
 
 from connections_env.foreign import Origin, is_in_vain, played
+from connections_env.json_lines import BadRow
 from connections_env.puzzles import Puzzle
 from connections_env.quality import Facts
-from connections_env.records import BadRow
 from connections_env.rulesets import RULESETS, Ruleset
 from connections_env.tags import reply_from
 from connections_env.told import board_in

@@ -14,7 +14,7 @@ from connections_env.export import Export
 from connections_env.files import results_number, shown
 from connections_env.formats import DATASET_INFO, Game, arrow, dataset_info, jsonl, parquet
 from connections_env.hf_folder import check_folder, folder_files, split_games
-from connections_env.records import BadRow
+from connections_env.json_lines import BadRow
 from connections_env.selection import Outcome
 from connections_env.steps import MADE_BY as STEP_FILES
 from connections_env.terminal import notify
@@ -46,7 +46,9 @@ def hf_files(outcome: Outcome, output: Path, export: Export, limits: Limits) -> 
         raise BadRow(
             f"--test-size {export.test_size:g} takes {games} and leaves none to train on; lower it (0: no test split)"
         )
-    held_out = Counter(map(public_name, [*outcome.held_out.boards.values(), *outcome.held_out.ids.values()]))
+    held_out = Counter[str]()
+    for where, count in outcome.held_out.counts.items():
+        held_out[public_name(where)] += count
     # As the command named it where that can be told to others; never the folders of this machine.
     folder = output.name if Path(shown(output.absolute())).is_absolute() else shown(output.absolute())
     return folder_files(splits, About(export, limits, folder, outcome.cut, outcome.read, +outcome.became, held_out))

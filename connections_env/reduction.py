@@ -8,11 +8,12 @@ from typing import Any
 
 from connections_env import prompts
 from connections_env.examples import GoodRow, canonical_row, count_row
+from connections_env.json_lines import BadRow, FutureRow
 from connections_env.ledger import Ledger, Rewriting, text_key
 from connections_env.parsing import Asked
 from connections_env.play import Ask, Disagrees, PromptTooLong
 from connections_env.puzzles import Puzzle, board_key
-from connections_env.records import SIMULATED, BadRow, FutureRow, Message
+from connections_env.records import SIMULATED, Message
 from connections_env.rejects import Finished, Reject, over_what, reject_of
 from connections_env.rewriting import LEAST, accepted, can_fit, chosen, inside_of, request_id
 from connections_env.steps import spare_row

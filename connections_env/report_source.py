@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from connections_env.examples import GoodRow, looks_like
 from connections_env.files import line_at, line_number, read_lines, shown, told_apart
 from connections_env.foreign import model_beside, named, rollout_at, rollout_of
+from connections_env.json_lines import BadRow, first_problem, is_ours, read_object
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import Facts, facts_of, rejection
-from connections_env.records import BadRow, Rollout, first_problem, is_ours, read_object
+from connections_env.records import Rollout
 from connections_env.scan import COPIES, id_key
 from connections_env.standings import Standings
 from connections_env.truncation import Truncate, kept_turns

@@ -17,10 +17,11 @@ from connections_env.estimate import Took
 from connections_env.files import BYTE_ORDER_MARK, lines_in
 from connections_env.foreign import adopt, game_of, origin_of
 from connections_env.glimpse import GlimpsedRow, glimpse
+from connections_env.json_lines import BadRow, FutureRow, read_object
 from connections_env.judging import judge_line
 from connections_env.puzzles import board_key
 from connections_env.quality import Facts, bad_rank, facts_of, good_rank, rejection
-from connections_env.records import BadRow, FutureRow, Rollout, read_object, read_row
+from connections_env.records import Rollout, read_row
 from connections_env.truncation import Truncate, kept_turns
 
 OURS = "this project"

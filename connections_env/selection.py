@@ -14,10 +14,10 @@ from connections_env.export import Export
 from connections_env.files import read_lines, shown
 from connections_env.formats import Game, rows_of
 from connections_env.heldout import HeldOut
+from connections_env.json_lines import BadRow, FutureRow, first_problem, read_object
 from connections_env.loadable import unloadable
 from connections_env.play import Disagrees
 from connections_env.quality import Rank, facts_of, rank
-from connections_env.records import BadRow, FutureRow, first_problem, read_object
 from connections_env.splits import Cut
 from connections_env.steps import spare_row
 from connections_env.validation import Requirements, problems
@@ -162,7 +162,7 @@ def choose_all(candidates: Iterable[Candidate], need: Requirements, export: Expo
     by_puzzle: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         by_puzzle.setdefault(candidate.key, []).append(candidate)
-        need.held_out.hold_boards([candidate.row])
+        need.held_out.learn(candidate.row)
     known = {candidate.row.info.puzzle_id for group in by_puzzle.values() for candidate in group}
     unread = dict.fromkeys(reject.puzzle_id for reject in outcome.rejects)
     outcome.without_row = [puzzle_id for puzzle_id in unread if puzzle_id and puzzle_id not in known]

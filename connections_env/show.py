@@ -22,9 +22,9 @@ from connections_env.entries import Entry, original, read_entry
 from connections_env.files import shown
 from connections_env.game_files import files_of, game_at, lines_of_games
 from connections_env.headlines import list_line
+from connections_env.json_lines import BadRow
 from connections_env.paging import page
 from connections_env.paint import Look, paint_for
-from connections_env.records import BadRow
 from connections_env.showing import game_lines, raw_lines
 from connections_env.terminal import say
 

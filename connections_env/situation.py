@@ -5,8 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from connections_env.candidates import Candidate
+from connections_env.json_lines import BadRow
 from connections_env.puzzles import Puzzle
-from connections_env.records import BadRow
 from connections_env.standings import Standings, fetch
 
 

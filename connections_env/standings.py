@@ -18,8 +18,9 @@ from typing import get_args
 from connections_env.candidates import Candidate, merge_best
 from connections_env.estimate import Took
 from connections_env.foreign import Origin, rollout_at
+from connections_env.json_lines import FutureRow
 from connections_env.puzzles import Puzzle
-from connections_env.records import FutureRow, Rollout
+from connections_env.records import Rollout
 from connections_env.scan import COPIES, OURS, Scan, Stretch, Wanted, id_key, scan, scan_some
 from connections_env.signals import at_once
 from connections_env.truncation import Truncate

@@ -16,9 +16,10 @@ from connections_env.arguments import UsageError
 from connections_env.examples import GoodRow, JobRow, Place, RejectedRow, canonical_row, looks_like
 from connections_env.files import read_lines, shown
 from connections_env.foreign import rollout_at
+from connections_env.json_lines import BadRow, FutureRow, first_problem, read_object
 from connections_env.puzzles import board_key
 from connections_env.quality import facts_of, rejection
-from connections_env.records import BadRow, FutureRow, Rollout, first_problem, read_object
+from connections_env.records import Rollout
 from connections_env.signals import held_back
 
 MADE_BY = {

@@ -10,9 +10,9 @@ from typing import Any
 from connections_env.boards import ROW, field, puzzle_from_row, raw_groups, word
 from connections_env.decoding import Unreadable, from_cell
 from connections_env.items import spellings, text_of
+from connections_env.json_lines import BadRow
 from connections_env.layouts import table_row
 from connections_env.puzzles import Puzzle, UnplayableBoard, normalise
-from connections_env.records import BadRow
 from connections_env.rulesets import RULESETS, Ruleset
 
 

@@ -15,10 +15,11 @@ from connections_env.dataset import SftRow
 from connections_env.examples import JobRow, Place, canonical_row, exported
 from connections_env.game import GameState
 from connections_env.heldout import HeldOut
+from connections_env.json_lines import BadRow
 from connections_env.parsing import Reply
 from connections_env.play import conversation, replay_replies
 from connections_env.puzzles import Group, Puzzle
-from connections_env.records import BadRow, Cut, ResumedFrom, history_of
+from connections_env.records import Cut, ResumedFrom, history_of
 from connections_env.rewards import reward
 from connections_env.rulesets import NYT, PUZZGRID
 from connections_env.selection import read_good

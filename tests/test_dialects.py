@@ -6,9 +6,9 @@ import pytest
 
 from connections_env.agreement import difference, recorded
 from connections_env.foreign import adopt, game_of
+from connections_env.json_lines import BadRow
 from connections_env.judging import judge_line
 from connections_env.quality import facts_of, rejection
-from connections_env.records import BadRow
 from tests.rollouts import board
 
 B = board(3)

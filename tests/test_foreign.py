@@ -26,12 +26,13 @@ from connections_env.examples import canonical_row
 from connections_env.files import results_files
 from connections_env.foreign import adopt, game_of, rollout_of
 from connections_env.game import GameState
+from connections_env.json_lines import BadRow
 from connections_env.judging import judge_line
 from connections_env.parsing import Reply, reasoning_of
 from connections_env.play import replay_rollout, take_reply
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.quality import facts_of, rejection
-from connections_env.records import BadRow, Rollout, read_row
+from connections_env.records import Rollout, read_row
 from connections_env.rulesets import NYT, PUZZGRID
 from connections_env.salvage import salvage
 from connections_env.tags import in_our_tags

@@ -9,9 +9,10 @@ import iterative_generate
 from connections_env import standings
 from connections_env.agreement import recorded
 from connections_env.foreign import adopt, rollout_of
+from connections_env.json_lines import BadRow
 from connections_env.judging import judge_line
 from connections_env.quality import facts_of, rejection
-from connections_env.records import BadRow, ResumedFrom
+from connections_env.records import ResumedFrom
 from connections_env.sources import SourceError, load_puzzles
 from connections_env.standings import Standings
 from connections_env.tags import in_our_tags

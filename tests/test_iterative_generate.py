@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from connections_env.json_lines import SCHEMA_VERSION
 from connections_env.quality import facts_of, rejection
-from connections_env.records import SCHEMA_VERSION, Cut, Rollout, Usage
+from connections_env.records import Cut, Rollout, Usage
 from connections_env.salvage import salvage
 from iterative_generate import main
 from tests.rollouts import (

@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from connections_env.foreign import rollout_of
+from connections_env.json_lines import SCHEMA_VERSION, BadRow, FutureRow
 from connections_env.play import Disagrees
 from connections_env.quality import facts_of, rejection
-from connections_env.records import SCHEMA_VERSION, BadRow, Cut, FutureRow, ResumedFrom, Rollout, read_row
+from connections_env.records import Cut, ResumedFrom, Rollout, read_row
 from connections_env.rulesets import NYT, PUZZGRID
 from connections_env.salvage import salvage
 from connections_env.standings import Standings, fetch

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from connections_env import standings as module
 from connections_env.candidates import SPARES
 from connections_env.files import line_number, lines_in
-from connections_env.records import FutureRow
+from connections_env.json_lines import FutureRow
 from connections_env.scan import Stretch
 from connections_env.standings import Standings, cut
 from tests.rollouts import board, changed, empty, interrupted, lost, results_file, won

@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connections_env.foreign import rollout_of
+from connections_env.json_lines import BadRow
 from connections_env.parsing import Reply
 from connections_env.play import Disagrees, replay_replies
 from connections_env.quality import facts_of, rejection
-from connections_env.records import BadRow, ResumedFrom, history_of
+from connections_env.records import ResumedFrom, history_of
 from connections_env.rulesets import NYT, PUZZGRID
 from connections_env.salvage import salvage
 from connections_env.truncation import TRUNCATE_MODES, kept_turns
