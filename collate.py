@@ -25,13 +25,15 @@ from connections_env.examples import ID_PREFIX, GoodRow
 from connections_env.export import Export, add_export_flags, export_of
 from connections_env.files import shown
 from connections_env.flags import add_flags
+from connections_env.folders import bring_back, new_folder
 from connections_env.heldout import HeldOut, hold_out, hold_out_other_splits
-from connections_env.hf_folder import folder_cut, key_of, new_folder
+from connections_env.hf_folder import check_ours, folder_cut, key_of
 from connections_env.hub import Published, check_login, look, push
 from connections_env.json_lines import BadRow
 from connections_env.outputs import REJECTS, RERUN, check_output, dataset_files, hf_files
 from connections_env.report_source import of_examples
 from connections_env.selection import Outcome, choose_all, read_candidates
+from connections_env.signals import held_back
 from connections_env.splits import Cut, check_published, cut_for, moved, whole_sources
 from connections_env.steps import check_input, check_writable, lines_of, replace_files, rerun_list
 from connections_env.terminal import Reporter, counted, notify
@@ -56,12 +58,14 @@ def run(
     strict: bool = False,
     report: Callable[[str], None] = notify,
 ) -> Outcome:
-    """Writes the dataset, and the rejects and the puzzles without a row beside it: all of it or nothing.
+    """Writes the dataset, and the rejects and the puzzles without a row beside it: what cannot be written whole is not.
 
     Without a single row, or with a reject where `strict`, `output` stays as it was. `published` is the cut between the
     splits of the dataset that a folder is to replace on the hub.
     Raises `UsageError`, `SourceError`, `FutureRow`, OSError.
     """
+    if export.layout == "hf":
+        bring_back(output)
     check_output(output, inputs, export)
     outcome, held_out = Outcome(), HeldOut()
     for what in exclude:
@@ -89,7 +93,7 @@ def run(
         replace_files(files)
     elif export.layout == "hf":
         folder = _folder((one.row for one in candidates), outcome, output, export, limits, published)
-        with new_folder(output, folder) as put_in_place:
+        with new_folder(output, folder, check_ours) as put_in_place, held_back():
             replace_files(files)
             put_in_place()
     else:

@@ -1,10 +1,7 @@
 """A folder that is a dataset of the hub: Parquet by configuration and split, a card, plots, the chat template."""
 
-import contextlib
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from connections_env import card
@@ -19,7 +16,6 @@ from connections_env.puzzles import board_key
 from connections_env.schema import HF_LAYOUTS
 from connections_env.snippets import TEMPLATE, TEMPLATE_FILE
 from connections_env.splits import Cut
-from connections_env.steps import replace_files
 
 SPLITS = ("train", "test")
 CARD = "README.md"
@@ -130,33 +126,3 @@ def _plots(games: Sequence[SftRow]) -> Iterator[tuple[str, str]]:
         for (ruleset, kind), them in groups.items()
     }
     yield "rewards", histogram("Games by reward", "reward", rewards)
-
-
-@contextlib.contextmanager
-def new_folder(folder: Path, files: Mapping[str, bytes]) -> Iterator[Callable[[], None]]:
-    """Makes a folder beside the one it is to replace, whole on the disk; gives what puts it in its place.
-
-    What was not put in place is removed. Raises OSError, and `UsageError` where the old one is no longer only ours.
-    """
-    folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{folder.name[:100]}.", dir=folder.parent))
-    new, old = made / "new", made / "old"
-
-    def put_in_place() -> None:
-        """Replaces the folder; where that fails, the old one is back."""
-        if folder.exists():
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
-
-    try:
-        replace_files({new / name: content for name, content in files.items()})
-        check_ours(folder)  # once more: this took a while
-        yield put_in_place
-    finally:
-        shutil.rmtree(made, ignore_errors=True)

@@ -1,5 +1,6 @@
 """`--format hf`: a folder that loads as it is, its splits, its card, and what it never replaces."""
 
+import fcntl
 import json
 import math
 import os
@@ -572,6 +573,65 @@ def test_a_run_killed_while_it_writes_leaves_the_earlier_folder_whole(here, nth)
     assert done.returncode == -signal.SIGKILL
     assert files() == before
     assert export("--test-size", "0", games=[good(PLAIN)]) == 0
+
+
+BETWEEN = """
+import os, pathlib, collate
+rename = pathlib.Path.rename
+def renamed(path, target):
+    done = rename(path, target)
+    if path.name == "sft_dataset":
+        os.kill(os.getpid(), {number})
+    return done
+pathlib.Path.rename = renamed
+raise SystemExit(collate.main(["good.jsonl", "--no-default-exclude", "--format", "hf", "--license", "mit"]))
+"""
+
+
+def end_between_the_two_renames(number):
+    """Ends a run in the moment in which the old folder is out of its place and the new one is not yet in it."""
+    results_file(Path("good.jsonl"), [good(PLAIN), good(FIVE, "RRRR")])
+    command = [sys.executable, "-c", BETWEEN.format(number=int(number))]
+    root = Path(collate.__file__).parent
+    return subprocess.run(command, env={**os.environ, "PYTHONPATH": str(root)}, check=False, capture_output=True)
+
+
+def unfinished(here):
+    return [path.name for path in here.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_between_the_old_folder_and_the_new_one_leaves_the_new_one(here, number):
+    export("--test-size", "0", games=[good(PLAIN)])
+    assert end_between_the_two_renames(number).returncode == 130
+    assert load(split="train").num_rows == 2
+    assert unfinished(here) == []
+
+
+def test_a_folder_whose_run_was_killed_while_it_replaced_it_comes_back_with_the_next_run(here, capsys):
+    export("--test-size", "2")
+    before = files()
+    assert end_between_the_two_renames(signal.SIGKILL).returncode == -signal.SIGKILL
+    assert not Path("sft_dataset").exists()
+    capsys.readouterr()
+    results_file(Path("good.jsonl"), [])
+    assert collate.main(["good.jsonl", "--format", "hf", "--license", "mit"]) == 1  # with nothing to write
+    told = "sft_dataset: brought back as it was before a run that was killed while it replaced it\n"
+    assert told in capsys.readouterr().err
+    assert files() == before
+    assert unfinished(here) == []
+
+
+def test_folders_that_killed_runs_left_are_removed_by_the_next_one_and_those_of_a_live_run_are_not(here):
+    left, live, strange = (here / f".sft_dataset.unfinished-{name}" for name in ("dead", "live", "empty"))
+    for made in (left, live):
+        (made / "new").mkdir(parents=True)
+    strange.mkdir()
+    descriptor = os.open(live, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    export("--test-size", "0", games=[good(PLAIN)])
+    os.close(descriptor)
+    assert sorted(unfinished(here)) == [strange.name, live.name]
 
 
 def test_a_folder_that_cannot_take_its_place_gives_it_back_to_the_old_one(here, monkeypatch):
