@@ -28,7 +28,7 @@ from connections_env.flags import add_flags
 from connections_env.folders import bring_back, new_folder
 from connections_env.heldout import HeldOut, hold_out, hold_out_other_splits
 from connections_env.hf_folder import check_ours, folder_cut, key_of
-from connections_env.hub import Published, check_login, look, push
+from connections_env.hub import Published, check_can_agree, check_login, look, push
 from connections_env.json_lines import BadRow
 from connections_env.outputs import REJECTS, RERUN, check_output, dataset_files, hf_files
 from connections_env.report_source import of_examples
@@ -180,7 +180,7 @@ def _collate(args: argparse.Namespace) -> int:
     check_writable(args.output_dir)
     check_writable(output.absolute().parent)
     inputs = existing_inputs(args.inputs, args.output_dir)
-    there = _published(export) if export.hub_id else None
+    there = _published(export, args.yes) if export.hub_id else None
     published = cut_of(there.card) if there else None
     report = Reporter(args.verbose)
     outcome = run(
@@ -198,20 +198,24 @@ def _collate(args: argparse.Namespace) -> int:
     )
     report.finish()
     print(summary(outcome, output))
-    if outcome.written and export.hub_id:
-        sys.stdout.flush()
-        print(f"\nsent to {push(output, export.hub_id, there, yes=args.yes)}")
-    if report_page.wanted(args):
-        refused = {reject.place: reject.reason for reject in outcome.rejects}
-        games = of_examples(inputs, [row.rollout_id for row in outcome.rows], refused, outcome.spares_used)
-        report_page.make(args, games, limits_of(args), load_tokenizer(args.tokenizer))
+    try:
+        if outcome.written and export.hub_id:
+            sys.stdout.flush()
+            print(f"\nsent to {push(output, export.hub_id, there, yes=args.yes)}")
+    finally:  # whatever became of the sending
+        if report_page.wanted(args):
+            refused = {reject.place: reject.reason for reject in outcome.rejects}
+            games = of_examples(inputs, [row.rollout_id for row in outcome.rows], refused, outcome.spares_used)
+            report_page.make(args, games, limits_of(args), load_tokenizer(args.tokenizer))
     return 0 if outcome.written else 1
 
 
-def _published(export: Export) -> Published | None:
+def _published(export: Export, yes: bool) -> Published | None:
     """The dataset that is to be replaced on the hub, known to be split in the same way."""
     check_login()
     there = look(export.hub_id)
+    if there and not yes:
+        check_can_agree(export.hub_id)
     if there and (cut := cut_of(there.card)):
         check_published(export.test_size, cut, f"{export.hub_id} on the hub")
     elif there:

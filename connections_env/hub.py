@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,19 +72,23 @@ def look(repo: str) -> Published | None:
     return Published(commit, card)
 
 
-def push(
-    folder: Path, repo: str, there: Published | None, *, yes: bool, ask: Callable[[str], str] | None = None
-) -> str:
+def check_can_agree(repo: str) -> None:
+    """Raises `UsageError` where nobody is there to be asked whether a dataset may be replaced."""
+    if not (sys.stdin and sys.stdin.isatty()):
+        raise UsageError(f"{repo} exists on the hub and was left as it is; --yes replaces what is in it")
+
+
+def push(folder: Path, repo: str, there: Published | None, *, yes: bool) -> str:
     """Makes a dataset of the hub hold exactly this folder; gives its address.
 
-    A new one is private. One that was `there` is replaced if `yes`, or if whoever sits at the terminal agrees; `ask` is
-    how they are asked. What was changed there since, by others, is left as it is. Raises `UsageError` where they do not
-    agree or nobody is there to, and `NotSent`.
+    A new one is private. One that was `there` is replaced if `yes`, or if whoever sits at the terminal agrees. What was
+    changed there since, by others, is left as it is. Raises `UsageError` where they do not agree or nobody is there to,
+    and `NotSent`.
     """
     import huggingface_hub
 
     if there and not yes:
-        _agree(folder, repo, ask or (input if sys.stdin and sys.stdin.isatty() else None))
+        _agree(folder, repo)
     client = huggingface_hub.HfApi()
     with _told(f"the hub did not take {shown(folder)} as {repo}", f"{shown(folder)} is written"):
         if not there:
@@ -126,11 +130,10 @@ def _why(error: Any) -> str:
     return f"{told} (status {status})" if status else told
 
 
-def _agree(folder: Path, repo: str, ask: Callable[[str], str] | None) -> None:
-    if ask is None:
-        raise UsageError(f"{repo} exists on the hub and was left as it is; --yes replaces what is in it")
+def _agree(folder: Path, repo: str) -> None:
+    check_can_agree(repo)
     try:
-        answer = ask(f"{repo} exists on the hub. Replace all that is in it with {shown(folder)}? [y/N] ")
+        answer = input(f"{repo} exists on the hub. Replace all that is in it with {shown(folder)}? [y/N] ")
     except EOFError:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):

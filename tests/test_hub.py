@@ -219,7 +219,17 @@ def test_a_dataset_that_exists_is_left_where_nobody_can_be_asked(hub, capsys):
     told = "me/games exists on the hub and was left as it is; --yes replaces what is in it"
     assert capsys.readouterr().err == f"error: {told}\n"
     assert hub.asked == []
-    assert names()  # the folder is written all the same
+    assert names() == []  # it is known before any work
+
+
+def test_a_report_is_written_whatever_becomes_of_the_sending(hub, monkeypatch, capsys):
+    hub.there = ("me/games",)
+    at_a_terminal(monkeypatch, "n\n")
+    assert push("--report", "report.html") == 2
+    out, err = capsys.readouterr()
+    assert out.endswith("Report of 3 games -> report.html\n")
+    assert "me/games was left as it is" in err
+    assert Path("report.html").is_file()
 
 
 @pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("Yes\n", 0), ("n\n", 2), ("\n", 2), ("", 2), ("yep\n", 2)])
