@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -88,15 +87,6 @@ def _replace_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     }
     # Said and not inferred, since a column of nulls would have no type, nor one that looks like dates the right one.
     schema = pyarrow.schema([(name, types.get(name, text)) for name in rows[0]])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    written = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=schema), file)
-            file.flush()
-            os.fsync(file.fileno())
-        written.chmod(0o644)
-        written.replace(path)
-    finally:
-        written.unlink(missing_ok=True)
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=schema), sink)
+    replace_files({path: bytes(sink.getvalue())})

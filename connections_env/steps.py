@@ -17,6 +17,7 @@ from connections_env.examples import GoodRow, JobRow, Place, RejectedRow, canoni
 from connections_env.files import read_lines, shown
 from connections_env.foreign import rollout_at
 from connections_env.json_lines import BadRow, FutureRow, first_problem, read_object
+from connections_env.leftovers import hold, leftovers, unfinished
 from connections_env.puzzles import board_key
 from connections_env.quality import facts_of, rejection
 from connections_env.records import Rollout
@@ -137,14 +138,20 @@ def replace_files(files: Mapping[Path, Iterable[str] | bytes]) -> None:
     Raises OSError. All of them lie on the disk, whole, before the first takes its place.
     """
     written: dict[Path, Path] = {}
+    descriptors: list[int] = []
     try:
         for path, lines in files.items():
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            for left in leftovers(path):
+                with contextlib.suppress(OSError):  # another user's, say
+                    left.unlink()
+            descriptor, name = tempfile.mkstemp(prefix=unfinished(path), dir=path.parent)
+            descriptors.append(descriptor)
             written[path] = Path(name)
-            with os.fdopen(descriptor, "wb") as file:
+            hold(descriptor)
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
                 file.writelines([lines] if isinstance(lines, bytes) else (line.encode() for line in lines))
                 file.flush()
                 os.fsync(file.fileno())
@@ -155,3 +162,5 @@ def replace_files(files: Mapping[Path, Iterable[str] | bytes]) -> None:
     finally:
         for temporary in written.values():
             temporary.unlink(missing_ok=True)
+        for descriptor in descriptors:
+            os.close(descriptor)

@@ -1,5 +1,6 @@
 """Processes stopped in every way: what was paid for is kept, and the same command goes on from there."""
 
+import fcntl
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ import prep_doctoring
 from connections_env.files import read_lines
 from connections_env.parsing import Reply
 from connections_env.records import Rollout, read_row
+from connections_env.steps import replace_files
 from tests.rollouts import REASONING, board, boards, guess_text, puzzle_file, results_file, rollout, won
 from tests.rollouts import played as played_by
 from tests.scripted import Seen, Sent, Server, Step, completion, state_of, until, winner
@@ -389,3 +391,35 @@ def test_a_run_under_nohup_outlives_its_parent_and_hang_ups(tmp_path: Path, serv
         time.sleep(0.01)
     assert "After loop 1: 6 Good, 0 Bad" in Path("out").read_text()
     assert len(games_in(tmp_path / "results")) == 6
+
+
+KILLED_BETWEEN_FILES = """
+import os, signal
+from pathlib import Path
+from connections_env.steps import replace_files
+synced = os.fsync
+def fsync(descriptor):
+    os.kill(os.getpid(), signal.SIGKILL)
+os.fsync = fsync
+replace_files({Path("good.jsonl"): ["new\\\\n"]})
+"""
+
+
+def test_what_a_killed_run_left_beside_a_file_is_removed_by_the_next_one_that_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "good.jsonl").write_text("old\\n")
+    (tmp_path / ".good.jsonl.mine").write_text("kept")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_BETWEEN_FILES],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "good.jsonl").read_text() == "old\\n"
+    (left,) = tmp_path.glob(".good.jsonl.unfinished-*")
+    with left.open("rb") as held:  # as a run that is still at work holds what it makes
+        fcntl.flock(held, fcntl.LOCK_EX)
+        replace_files({tmp_path / "good.jsonl": ["newer\\n"]})
+        assert left.exists()
+    replace_files({tmp_path / "good.jsonl": ["newest\\n"]})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".good.jsonl.mine", "good.jsonl"]
