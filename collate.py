@@ -35,7 +35,7 @@ from connections_env.report_source import of_examples
 from connections_env.selection import Outcome, choose_all, read_candidates
 from connections_env.signals import held_back
 from connections_env.splits import Cut, check_published, cut_for, moved, whole_sources
-from connections_env.steps import check_input, check_writable, lines_of, replace_files, rerun_list
+from connections_env.steps import check_input, check_writable, lines_of, output_dir_flag, replace_files, rerun_list
 from connections_env.terminal import Reporter, counted, notify
 from connections_env.tokens import Limits, Tokenizer, limits_of, load_tokenizer
 from connections_env.validation import Requirements
@@ -129,9 +129,10 @@ def existing_inputs(given: list[Path], folder: Path) -> list[Path]:
         if path.is_file():
             found.append(path)
         elif unreduced.is_file():
+            beside = output_dir_flag(path.parent)
             raise UsageError(
                 f"no such file: {shown(path)}, but {shown(unreduced)} is there; reduce it with: uv run python "
-                f"reduce_tokens.py, or give it as it is: uv run python collate.py {shown(unreduced)}"
+                f"reduce_tokens.py{beside}, or give it as it is: uv run python collate.py {shown(unreduced)}{beside}"
             )
         elif found:
             notify(f"no {shown(path)}: reading {shown(found[0])} alone")

@@ -17,6 +17,7 @@ from connections_env.arguments import UsageError, command_parser
 from connections_env.command import exit_status
 from connections_env.files import claim_file, claim_results_file, next_number, shown
 from connections_env.flags import add_flags
+from connections_env.masking import masked_command, without_flag
 from connections_env.play import Job
 from connections_env.pool import run_table
 from connections_env.puzzles import Puzzle
@@ -45,7 +46,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--output", type=Path, metavar="FILE", help="write the games here; default the next results_N.jsonl"
     )
     add_flags(parser, "puzzles", "results", "play", "endpoint", "budget", "prices", "progress", "offline")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.argv = sys.argv[1:] if argv is None else argv
+    return args
 
 
 async def _play(args: argparse.Namespace) -> int:
@@ -57,19 +60,33 @@ async def _play(args: argparse.Namespace) -> int:
     started = time.monotonic()
     new_id = rollout_ids(args, next_number(folder))
     jobs = list(fresh_jobs(enumerate(puzzles), RULESETS[args.ruleset], args.rollouts_per_example, new_id))
-    # The same command would play all of it once more; the driver resumes what is half-played.
-    where = args.output.parent if args.output else args.results_dir
-    to_go_on = "to go on, run iterative_generate.py" + (f" --results-dir {shown(where)}" if where else "")
+    to_go_on = how_to_go_on(args)
     async with open_endpoint(args, puzzles, to_go_on) as endpoint:
-        tally, path = await play_jobs(jobs, endpoint, lambda: _claim(args.output, folder), args)
+        tally, path = await play_jobs(jobs, endpoint, lambda: _claim(args.output, folder), args, place=args.output)
     print(run_table(tally, len(jobs), len(puzzles), endpoint, time.monotonic() - started))
-    print(f"\nwrote {shown(path)}" if path else "\nno game got a reply; nothing was written")
+    if path:
+        print(f"\nwrote {shown(path)}")
+    elif not tally.rescued:
+        print("\nno game got a reply; nothing was written")
     if endpoint.halt:
         say(f"stopped: {endpoint.halt.why}")
         if tally.games and to_go_on not in endpoint.halt.why:
             say(to_go_on)
         return endpoint.halt.exit_status
     return 0
+
+
+def how_to_go_on(args: argparse.Namespace) -> str:
+    """The same command would play all of it once more; the driver, with the same flags, resumes what is half-played."""
+    words = list(args.argv)
+    output: Path | None = args.output
+    if not output:
+        return f"to go on: uv run python iterative_generate.py {masked_command(words)}".rstrip()
+    flags = without_flag(without_flag(words, "--output"), "--results-dir")
+    driver = masked_command([*flags, "--results-dir", shown(output.absolute().parent)])
+    found = output.match("results*.jsonl")
+    renamed = "" if found else f", name {shown(output)} results_{output.stem.removeprefix('results_')}.jsonl and run"
+    return f"to go on{renamed}: uv run python iterative_generate.py {driver}"
 
 
 def _claim(output: Path | None, folder: Path) -> tuple[Path, int]:

@@ -48,6 +48,16 @@ def at_least(least: float, kind: Callable[[str], Any] = int) -> Callable[[str], 
     return number
 
 
+def between(least: float, most: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        value: float = at_least(least, float)(text)
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {least:g} to {most:g}")
+        return value
+
+    return number
+
+
 def variable_name(text: str) -> str:
     """A variable's name; the text is not repeated where it is none, since it may be the key."""
     name = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text, re.ASCII)

@@ -242,11 +242,17 @@ class Endpoint:
     def _check_budget(self) -> None:
         limit, spent = self.settings.token_budget, self.usage.input + self.usage.output
         if limit is not None and spent >= limit:
-            self.stop(f"the token budget is used up: {spent:,} of {limit:,} tokens", 0)
+            self.stop(f"the token budget is used up: {spent:,} of {limit:,} tokens{self._on_top()}", 0)
             raise Stopped
         if self.settings.max_cost is not None and self.cost is not None and self.cost >= self.settings.max_cost:
-            self.stop(f"the budget is used up: {self.cost:.4f} of {self.settings.max_cost:.4f} USD", 0)
+            spent_of = f"{self.cost:.4f} of {self.settings.max_cost:.4f} USD"
+            self.stop(f"the budget is used up: {spent_of}{self._on_top()}", 0)
             raise Stopped
+
+    def _on_top(self) -> str:
+        """What was sent before the budget was found used up, and will be charged all the same."""
+        others = len(self._in_flight) - 1  # the one that asks has a place, and is not sent
+        return f", and what {counted(others, 'request')} in flight will cost" if others > 0 else ""
 
     def _refuse(self, failure: Failure, *, resumed: bool) -> NoReturn:
         """Ends this game, all games or the run over a failure that will not pass."""

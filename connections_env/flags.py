@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from connections_env.arguments import DEFAULT_BASE_URL, at_least, base_url, json_object, variable_name
+from connections_env.arguments import DEFAULT_BASE_URL, at_least, base_url, between, json_object, variable_name
 from connections_env.rulesets import NYT, RULESETS
 from connections_env.truncation import TRUNCATE_MODES
 
@@ -85,8 +85,8 @@ TABLE: dict[str, dict[str, Flag]] = {
                 "help": "environment variable that holds the key (DEEPSEEK_API_KEY); a loopback URL needs none",
             },
         ),
-        "temperature": (("-T", "--temperature"), {"type": at_least(0, float), "help": "0 to 2; not sent unless given"}),
-        "top_p": (("--top-p",), {"type": at_least(0, float), "help": "0 to 1; not sent unless given"}),
+        "temperature": (("-T", "--temperature"), {"type": between(0, 2), "help": "0 to 2; not sent unless given"}),
+        "top_p": (("--top-p",), {"type": between(0, 1), "help": "0 to 1; not sent unless given"}),
         "max_tokens": (
             ("-t", "--max-tokens"),
             {"type": at_least(1), "metavar": "N", "help": "limit of one reply; not sent unless given"},

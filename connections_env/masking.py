@@ -44,6 +44,17 @@ def masked_command(words: Sequence[str]) -> str:
     return shlex.join(map(_masked, words))
 
 
+def without_flag(words: Sequence[str], flag: str) -> list[str]:
+    """A command line without a flag that takes a value, written as `--flag value` or `--flag=value`."""
+    kept, rest = list[str](), iter(words)
+    for word in rest:
+        if word == flag:
+            next(rest, None)
+        elif not word.startswith(f"{flag}="):
+            kept.append(word)
+    return kept
+
+
 def _masked(word: str) -> str:
     """A word without secrets: after `--flag=`, `-S`, `-S=` or by itself, JSON or a URL."""
     flag, value = re.fullmatch(r"(--[\w-]+=|-[A-Za-z]=?(?=[{\s]|\w+://))?(.*)", word, re.DOTALL).groups("")  # type: ignore[union-attr]

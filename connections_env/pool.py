@@ -39,6 +39,8 @@ class Tally:
     with_invalid: int = 0
     lost: int = 0
     unfinished: int = 0
+    rescued: int = 0
+    """Games that could not be saved in their place; not among the others."""
     usage: Usage = field(default_factory=Usage)
     ran: set[str] = field(default_factory=set)
     """Keys of the boards on which a game got at least one reply."""
@@ -117,7 +119,8 @@ def run_table(tally: Tally, asked_for: int, puzzles: int, endpoint: Endpoint, se
         "with an invalid guess": share(tally.with_invalid, tally.games),
         "lost": share(tally.lost, tally.games),
         "unfinished": share(tally.unfinished, tally.games),
-        "without a reply": f"{asked_for - tally.games:,} (not written)" if asked_for > tally.games else "",
+        "saved elsewhere": f"{tally.rescued:,}" if tally.rescued else "",
+        "without a reply": f"{without:,} (not written)" if (without := asked_for - tally.games - tally.rescued) else "",
         "tokens in": f"{used.input:,} ({used.cached:,} cached)",
         "tokens out": f"{used.output:,} ({used.reasoning:,} reasoning)",
         "requests": f"{used.requests:,} ({endpoint.failed_attempts:,} failed)",

@@ -121,7 +121,7 @@ def _take_ours(found: Scan, wanted: Wanted, raw: memoryview) -> bool:
         found.counts["simulated"] += row.simulated
         ours = row.info.ruleset == wanted.ruleset
         fresh = _count(found, wanted, key if ours else None, row.rollout_id, facts_of(row), _identity(row, raw))
-        if fresh and row.usage.output:
+        if fresh and ours and row.usage.output:
             took = found.took_simulated if row.simulated else found.took
             took.games += 1
             took.input += row.usage.input

@@ -191,18 +191,23 @@ def fewer_collections() -> Iterator[None]:
 
 
 async def play_jobs(
-    jobs: list[Job], endpoint: Endpoint, claim: Callable[[], tuple[Path, int]], args: argparse.Namespace
+    jobs: list[Job],
+    endpoint: Endpoint,
+    claim: Callable[[], tuple[Path, int]],
+    args: argparse.Namespace,
+    place: Path | None = None,
 ) -> tuple[Tally, Path | None]:
     """Plays the jobs; gives their tally and the file they are in, None where no game got a reply.
 
+    `place` is where `claim` makes the file, if not in the results folder.
     The order is shuffled by `--seed`: whatever ends a run early, what is finished is a fair sample.
     """
     shuffled = random.Random(args.seed).sample(jobs, len(jobs))
-    home = results_folder(args)
+    home = place.absolute().parent if place else results_folder(args)
 
     def cannot_save(error: OSError) -> None:
-        place = f"cannot write {results.path or shown(home)}: {error.strerror}"
-        endpoint.stop(f"{place}; make room or mend the folder, then go on", 1)
+        where = shown(results.path or place or home)
+        endpoint.stop(f"cannot write {where}: {error.strerror}; make room or mend the folder, then go on", 1)
 
     results = ResultsFile(claim, cannot_save)
     with interrupts(endpoint), fewer_collections():
@@ -216,6 +221,7 @@ async def play_jobs(
             progress_every=args.progress_every,
             sampling=without_secrets(sampling_of(args)),
         )
+        tally.rescued = len(results.unsaved)
         if results.unsaved:
             rescue(results.unsaved, "results", ("game", "games"), home)
     endpoint.settle()

@@ -41,16 +41,16 @@ def check_input(path: Path, maker: str | None = None) -> None:
     if path.is_dir():
         raise UsageError(f"{shown(path)} is a folder; name a file")
     if not path.is_file():
-        where = path.parent
         # A file of another name is one that the user gave it, wherever the step that makes such files puts its own.
-        beside = (
-            f" --output-dir {shlex.quote(shown(where))}"
-            if path.name in MADE_BY and where.absolute() != Path.cwd()
-            else ""
-        )
+        beside = output_dir_flag(path.parent) if path.name in MADE_BY else ""
         maker = MADE_BY.get(path.name, maker)
         how = f"; make it with: uv run python {maker}{beside}" if maker else ""
         raise UsageError(f"no such file: {shown(path)}{how}")
+
+
+def output_dir_flag(folder: Path) -> str:
+    """What a command is to be given for its files to lie in a folder; nothing where that is the current one."""
+    return "" if folder.absolute() == Path.cwd() else f" --output-dir {shlex.quote(shown(folder))}"
 
 
 def read_step(path: Path, kind: type[StepRow], report: Callable[[str], None]) -> Iterator[tuple[str, StepRow]]:
@@ -107,6 +107,9 @@ def check_writable(folder: Path) -> None:
     nearest = nearest_folder(folder)
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise UsageError(f"cannot write to {nearest}; mend its permissions or choose another folder")
+    disk = os.statvfs(nearest)
+    if disk.f_blocks and not disk.f_bavail:  # file systems of the kernel's own have no blocks at all
+        raise UsageError(f"cannot write to {nearest}: its disk is full; make room or choose another folder")
 
 
 def nearest_folder(folder: Path) -> Path:

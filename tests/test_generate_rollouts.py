@@ -803,3 +803,75 @@ def test_the_key_is_in_no_file_and_no_output(server: Any, puzzles: Path, folder:
     for text in (out, err, *written):
         assert KEY not in text
         assert KEY[8:] not in text
+
+
+@pytest.mark.parametrize(
+    ("output", "hint"),
+    [
+        (
+            None,
+            "to go on: uv run python iterative_generate.py --offline --token-budget 1 -c 1 --puzzles builtin "
+            "--results-dir games",
+        ),
+        (
+            "mine/results_7.jsonl",
+            "to go on: uv run python iterative_generate.py --offline --token-budget 1 -c 1 --puzzles builtin "
+            "--results-dir mine",
+        ),
+        (
+            "mine/x.jsonl",
+            "to go on, name mine/x.jsonl results_x.jsonl and run: uv run python iterative_generate.py --offline "
+            "--token-budget 1 -c 1 --puzzles builtin --results-dir mine",
+        ),
+    ],
+)
+def test_what_is_said_to_go_on_by_finds_the_games_with_the_flags_they_were_played_with(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    output: str | None,
+    hint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    to = ("--results-dir", "games", "--output", output) if output else ("--results-dir", "games")
+    flags = ("--offline", "--token-budget", "1", "-c", "1", "--puzzles", "builtin")
+    assert status_of(*flags, *to) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == hint
+    if output:
+        named = Path(output).with_name(Path(output).name.replace("x.jsonl", "results_x.jsonl"))
+        Path(output).rename(named)
+    assert iterative_generate.main(["--dry-run", *hint.partition("iterative_generate.py ")[2].split()]) == 0
+    assert "Missing puzzles: 69\n" in capsys.readouterr().out
+
+
+def test_games_that_are_saved_elsewhere_got_a_reply_and_the_conflict_is_named(
+    server: Any, puzzles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, play = tmp_path / "mine.jsonl", winner(PLAIN, THREE, FIVE)
+
+    def meanwhile(seen: Seen) -> Step:
+        output.write_text("another run's\n")
+        return play(seen)
+
+    argv = ("-b", server(meanwhile).url, "--puzzles", puzzles, "--output", output)
+    out = stopped(capsys, argv, f"cannot write {output}: File exists")
+    assert re.search(r"games: +0 of 3\n(?s:.*)saved elsewhere: +[1-3]\n", out)
+    assert "no game got a reply" not in out
+    assert output.read_text() == "another run's\n"
+
+
+@pytest.mark.parametrize(("flag", "value"), [("-T", "2.1"), ("-T", "-1"), ("--top-p", "1.01"), ("--top-p", "nan")])
+def test_sampling_beyond_what_help_says_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], flag: str, value: str
+) -> None:
+    refused(capsys, folder, ("--offline", "--results-dir", folder, flag, value), value)
+
+
+def test_a_full_disk_is_seen_before_anything_is_paid(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = os.statvfs_result((4096, 4096, 1000, 0, 0, 10, 10, 10, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: full)
+    refused(
+        capsys, folder, ("--offline", "--results-dir", folder), "its disk is full; make room or choose another folder"
+    )
