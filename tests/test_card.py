@@ -333,8 +333,8 @@ def test_what_was_let_in_adds_up_with_broken_rows_junk_and_spares():
     }
     assert other == {"accepted": 1, "rejected": 1}
     assert counts["accepted"] + other["accepted"] == load()["train"].num_rows
-    assert "other rollouts in the results were tried: 2. They are not among the rows read, to" in the_card()
-    assert "what was accepted of both is the 3 games here." in the_card()
+    assert "other rollouts in the results were tried: 2. All other figures add up to the rows read." in the_card()
+    assert "The 3 games here are what was accepted of both, rows and other rollouts." in the_card()
 
 
 def test_the_card_speaks_of_no_other_rollouts_where_none_was_tried():
