@@ -45,8 +45,8 @@ def admission(rulesets: Sequence[Ruleset], told: Admission) -> str:
         tried = told.spares_accepted + told.spares_rejected
         games = counted(told.became["accepted"] + told.spares_accepted, "game here is", "games here are")
         parts.append(
-            f"Where no row of a puzzle was accepted, its other rollouts in the results were tried: {tried:,}. All other "
-            f"figures add up to the rows read. The {games} what was accepted of both, rows and other rollouts."
+            f"Where no row of a puzzle was accepted, its other rollouts in the results were tried: {tried:,}. All "
+            f"other figures add up to the rows read. The {games} what was accepted of both, rows and other rollouts."
         )
     if held := _held_out(told):
         parts.append(f"Held out, since a model may be tested on them: {held}.")
