@@ -5,17 +5,20 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from connections_env.admission import Admission, admission
 from connections_env.dataset import SftRow
+from connections_env.excerpt import excerpt
 from connections_env.export import Export
 from connections_env.game import mistakes_in
 from connections_env.languages import in_words
 from connections_env.provenance import doctoring, provenance, simulated
 from connections_env.rewards import perfect
 from connections_env.rulesets import RULESETS, Ruleset
-from connections_env.schema import MEANINGS, columns
+from connections_env.schema import HF_LAYOUTS, MEANINGS, columns
 from connections_env.snippets import TEMPLATE, loading, playing, training
 from connections_env.splits import Cut, rule
 from connections_env.terminal import counted
+from connections_env.terms import PIPELINE
 from connections_env.tokens import Limits
 from connections_env.trainers import other_trainers
 
@@ -41,11 +44,7 @@ class About:
     folder: str
     """As a user who stands where the command was run names it, or its name alone."""
     cut: Cut
-    read: int = 0
-    became: Mapping[str, int] = field(default_factory=dict)
-    """What became of the rows read -> how many."""
-    held_out: Mapping[str, int] = field(default_factory=dict)
-    """Source of puzzles that may not be in -> how many it has."""
+    admission: Admission = field(default_factory=Admission)
 
     @property
     def loads(self) -> str:
@@ -74,16 +73,17 @@ def text(games: Sequence[SftRow], counts: Mapping[str, int], lengths: Mapping[st
         MADE_HERE,
         f"# {NAME}",
         *([warning] if warning else []),
-        f"{counted(len(games), 'won game')} of the word game *Connections*: a board of items divides into groups that "
-        "share a theme; the player names one group a turn and is told how the guess went. Each reply of the player "
-        f"holds its reasoning and one guess{asks}, and every game was played again from its own text before it was let "
-        "in.",
+        f"{counted(len(games), 'won game')} of the word game *Connections*, made by `{PIPELINE}`: a board of items "
+        "divides into groups that share a theme; the player names one group a turn and is told how the guess went. "
+        f"Each reply of the player holds its reasoning and one guess{asks}, and every game was played again from its "
+        "own text before it was let in.",
+        excerpt(games[0]),
         loading(about.loads, counts["train"]),
         _columns(),
         _rules(games, names),
         provenance(games),
         doctoring(games),
-        _filters(games, names, about),
+        admission(names, about.admission),
         _budget(games, about),
         f"## Splits\n\n{rule(about.cut, counts)}",
         _statistics(games),
@@ -96,9 +96,16 @@ def text(games: Sequence[SftRow], counts: Mapping[str, int], lengths: Mapping[st
 
 
 def _columns() -> str:
-    kinds = {**columns("trl"), **columns("messages"), **columns("per-turn")}
-    rows = [f"| `{name}` | {_kind(kind)} | {MEANINGS[name]} |" for name, kind in kinds.items()]
-    return "\n".join(["## Columns\n", "| column | type | meaning |", "|---|---|---|", *rows])
+    layouts = {layout: columns(layout) for layout in HF_LAYOUTS}
+    kinds = {name: kind for them in layouts.values() for name, kind in them.items()}
+    places = {name: [layout for layout, them in layouts.items() if name in them] for name in kinds}
+    rows = [f"| `{name}` | {_kind(kind)} | {_in(places[name])} | {MEANINGS[name]} |" for name, kind in kinds.items()]
+    return "\n".join(["## Columns\n", "| column | type | in | meaning |", "|---|---|---|---|", *rows])
+
+
+def _in(layouts: Sequence[str]) -> str:
+    """The configurations that have a column."""
+    return "all" if len(layouts) == len(HF_LAYOUTS) else ", ".join(f"`{layout}`" for layout in layouts)
 
 
 def _kind(kind: object) -> str:
@@ -156,24 +163,6 @@ def _mistakes(game: SftRow) -> int:
     return mistakes_in(statuses, RULESETS[game.ruleset], len(game.categories))
 
 
-def _filters(games: Sequence[SftRow], rulesets: Sequence[Ruleset], about: About) -> str:
-    themes = ", the themes it had to name all right" if any(ruleset.asks_themes for ruleset in rulesets) else ""
-    lines = [
-        "## What was let in\n",
-        "A game is in only if the game itself would have produced it: played again from its own text, each verdict, "
-        "the history, the reward and the outcome are what the rules give; it was won without an invalid guess"
-        f"{themes}; every reply is complete, with reasoning and exactly one answer; it is within the token limits; it "
-        "is the best of its puzzle's games.\n",
-        f"| of {counted(about.read, 'good game')} looked at | |",
-        "|---|---|",
-        *(f"| {what} | {count:,} |" for what, count in sorted(about.became.items(), key=lambda one: (-one[1], one[0]))),
-    ]
-    if about.held_out:
-        held = ", ".join(f"{count:,} of `{name}`" for name, count in sorted(about.held_out.items()))
-        lines.append(f"\nHeld out, whatever the order and letter case of their items: puzzles {held}.")
-    return "\n".join(lines)
-
-
 def _budget(games: Sequence[SftRow], about: About) -> str:
     limits, names = about.limits, ", ".join(f"`{name}`" for name in sorted({game.tokenizer for game in games}))
     by_board = "2,048 for boards of up to 16 items, 128 an item and at most 3,072 for larger ones"
@@ -181,8 +170,8 @@ def _budget(games: Sequence[SftRow], about: About) -> str:
     whole = f" Prompt and completion: at most {limits.sequence:,}." if limits.sequence is not None else ""
     return f"""## Tokens
 
-Counted with the tokenizer {names} on the conversation as `{TEMPLATE}` renders it, end-of-turn tokens included. A reply:
-at most {limits.reply:,}. A completion: {game}.{whole}"""
+Counted with the tokenizer {names} on the conversation as `{TEMPLATE}` renders it, end-of-turn tokens included. A \
+reply: at most {limits.reply:,}. A completion: {game}.{whole}"""
 
 
 def _statistics(games: Sequence[SftRow]) -> str:
@@ -230,13 +219,13 @@ def _figure(number: float | None) -> str:
 
 def _limits(games: Sequence[SftRow], languages: Sequence[str]) -> str:
     faultless = sum(not _wrong_guesses(game) for game in games)
-    errors = "no errors" if faultless == len(games) else "few errors, and those it\n  sees are all recovered from"
+    errors = "no errors" if faultless == len(games) else "few errors, and those it sees are all recovered from"
     return f"""## Known limits
 
 - Only won games are in, and {faultless:,} of {len(games):,} without a wrong guess: the student sees {errors}.
-- Nothing judges the reasoning beyond the form of a reply and the guess it leads to; it may be wrong where the guess is
-  right. It is the models' named above, with their habits and errors.
+- Nothing judges the reasoning beyond the form of a reply and the guess it leads to; it may be wrong where the guess \
+is right. It is the models' named above, with their habits and errors.
 - Harder puzzles are under-represented: a puzzle that no game won is not in.
-- The puzzles are in {in_words(languages)}, lean on idioms and on common cultural knowledge, and belong to those who
-  made them.
+- The puzzles are in {in_words(languages)}, lean on idioms and on common cultural knowledge, and belong to those who \
+made them.
 - Token counts hold for the tokenizer and the template named above, and for no other."""

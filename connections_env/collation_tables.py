@@ -61,10 +61,11 @@ def _notes(outcome: Outcome, output: Path, rejects: Sequence[Reject]) -> str:
     if outcome.spares_used or outcome.spare_rejects:
         tried = outcome.spares_used + len(outcome.spare_rejects)
         notes.append(f"other rollouts tried where no row of a puzzle held: {tried}, {outcome.spares_used} accepted")
-    if held := outcome.held_out.counts:
+    held = [f"{count} of {name}" for name, count in outcome.held_out.puzzles.items()]
+    held += [f"{counted(count, 'id')} of {name}" for name, count in outcome.held_out.listed.items()]
+    if held:
         refused = sum(reject.reason == "held out" for reject in rejects)
-        which = ", ".join(f"{count} of {name}" for name, count in held.items())
-        notes.append(f"puzzles that may not be in: {which}; rows refused for it: {refused}")
+        notes.append(f"puzzles that may not be in: {', '.join(held)}; rows refused for it: {refused}")
     if rejects:
         notes.append(f"rejects, with all their reasons: {len(rejects)} -> {shown(output.with_name(REJECTS))}")
     if outcome.without_row:

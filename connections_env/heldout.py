@@ -7,23 +7,36 @@ from pathlib import Path
 
 from connections_env.arguments import UsageError
 from connections_env.examples import ID_PREFIX
+from connections_env.puzzles import Puzzle
 from connections_env.records import Rollout
 from connections_env.sources import SourceError, load_puzzles, other_splits
 
 
 @dataclass
 class HeldOut:
-    """Puzzles that no row may be of: board -> where it comes from, and ids that were listed without their boards."""
+    """Puzzles that no row may be of: board -> where it comes from, and ids that were listed without their boards.
+
+    What several sources have is told to come from the one that was named first, and counts as a puzzle of each.
+    """
 
     boards: dict[str, str] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
     boards_of_ids: dict[str, str] = field(default_factory=dict)
     """The boards of those ids, as far as rows told them."""
+    puzzles: Counter[str] = field(default_factory=Counter)
+    """Source -> how many puzzles it has."""
+    listed: Counter[str] = field(default_factory=Counter)
+    """File of ids -> how many it lists."""
 
-    @property
-    def counts(self) -> Counter[str]:
-        """Where from -> how many puzzles."""
-        return Counter([*self.boards.values(), *self.ids.values()])
+    def add(self, puzzles: Iterable[Puzzle], source: str) -> None:
+        keys = {puzzle.key for puzzle in puzzles}
+        self.boards = dict.fromkeys(keys, source) | self.boards
+        self.puzzles[source] = len(keys)
+
+    def add_ids(self, ids: Iterable[str], file: str) -> None:
+        named = {*ids}
+        self.ids = dict.fromkeys(named, file) | self.ids
+        self.listed[file] = len(named)
 
     def where(self, row: Rollout) -> str | None:
         """The source that holds a row's puzzle out, whatever the order and case of its items."""
@@ -33,7 +46,7 @@ class HeldOut:
     def learn(self, row: Rollout) -> None:
         """Holds out the board of a row whose id is listed: other rows may know the same puzzle by another id."""
         if (listed := self._listed(row)) and row.puzzle:
-            self.boards_of_ids[row.puzzle.key] = listed
+            self.boards_of_ids.setdefault(row.puzzle.key, listed)
 
     def _listed(self, row: Rollout) -> str | None:
         return self.ids.get(row.info.puzzle_id) or self.ids.get(ID_PREFIX + row.info.puzzle_id)
@@ -47,11 +60,10 @@ def hold_out(held: HeldOut, what: str) -> None:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"cannot read {what}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
-        held.ids |= {line.strip(): what for line in lines if line.strip()}
+        held.add_ids((line.strip() for line in lines if line.strip()), what)
         return
     source, colon, split = ("", "", "") if path.exists() else what.rpartition(":")
-    puzzles = load_puzzles(source, split) if colon else load_puzzles(what)
-    held.boards |= {puzzle.key: what for puzzle in puzzles.puzzles}
+    held.add((load_puzzles(source, split) if colon else load_puzzles(what)).puzzles, what)
 
 
 def hold_out_other_splits(held: HeldOut, rows: Iterable[Rollout], report: Callable[[str], None]) -> None:
@@ -67,7 +79,6 @@ def hold_out_other_splits(held: HeldOut, rows: Iterable[Rollout], report: Callab
     for source, counted in splits.items():
         try:
             for split in other_splits(source, max(counted, key=lambda name: counted[name], default="")):
-                puzzles = load_puzzles(source, split, local_only=True).puzzles
-                held.boards |= {puzzle.key: f"{source}:{split}" for puzzle in puzzles}
+                held.add(load_puzzles(source, split, local_only=True).puzzles, f"{source}:{split}")
         except SourceError as error:
             report(f"the other splits of {source} are not held out: {error}")

@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from connections_env.admission import Admission
 from connections_env.arguments import UsageError
 from connections_env.card import About
 from connections_env.dataset import public_name
@@ -46,12 +47,25 @@ def hf_files(outcome: Outcome, output: Path, export: Export, limits: Limits) -> 
         raise BadRow(
             f"--test-size {export.test_size:g} takes {games} and leaves none to train on; lower it (0: no test split)"
         )
-    held_out = Counter[str]()
-    for where, count in outcome.held_out.counts.items():
-        held_out[public_name(where)] += count
+    admission = Admission(
+        outcome.read,
+        +outcome.became,
+        outcome.spares_used,
+        len(outcome.spare_rejects),
+        _published(outcome.held_out.puzzles),
+        _published(outcome.held_out.listed),
+    )
     # As the command named it where that can be told to others; never the folders of this machine.
     folder = output.name if Path(shown(output.absolute())).is_absolute() else shown(output.absolute())
-    return folder_files(splits, About(export, limits, folder, outcome.cut, outcome.read, +outcome.became, held_out))
+    return folder_files(splits, About(export, limits, folder, outcome.cut, admission))
+
+
+def _published(counts: Mapping[str, int]) -> Counter[str]:
+    """Counts by names that can be told to others."""
+    told = Counter[str]()
+    for name, count in counts.items():
+        told[public_name(name)] += count
+    return told
 
 
 def check_output(output: Path, inputs: Sequence[Path] = (), export: Export = Export()) -> None:  # noqa: B008  (frozen)

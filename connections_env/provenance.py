@@ -1,26 +1,14 @@
 """Where the games of a dataset come from and what was done to them, for its card."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 
 from connections_env.dataset import SftRow
 from connections_env.lineage import stretches
-from connections_env.puzzle_files import READERS
 from connections_env.records import SIMULATED
 from connections_env.terminal import counted, printable
+from connections_env.terms import PIPELINE, model_terms, source_terms
 
-# By the beginnings of models' names; the providers' own pages, as of autumn 2026.
-_PROVIDERS = {
-    "deepseek": (
-        "DeepSeek",
-        "https://cdn.deepseek.com/policies/en-US/deepseek-open-platform-terms-of-service.html",
-    ),
-    "gpt": ("OpenAI", "https://openai.com/policies/"),
-    "claude": ("Anthropic", "https://www.anthropic.com/legal/commercial-terms"),
-    "gemini": ("Google", "https://ai.google.dev/gemini-api/terms"),
-}
 _WAYS = {
     "last-valid": "before the first invalid guess, unfit reply or losing mistake",
     "last-correct": "after the last right guess before the first invalid guess, unfit reply or losing mistake",
@@ -33,24 +21,6 @@ def named(name: str) -> str:
     """A name from a file, which may hold anything, as code in a table."""
     plain = printable(name).replace("`", "'").replace("|", "\\|")
     return f"`{plain}`" if plain else "not recorded"
-
-
-def model_terms(model: str) -> str:
-    """Who sets the terms for what a model wrote."""
-    if model == SIMULATED:
-        return "none: it is part of the pipeline"
-    family = model.lower().rpartition("/")[2]
-    known = next((page for start, page in _PROVIDERS.items() if family.startswith(start)), None)
-    return "those of [{}]({}), if asked there".format(*known) if known else "those of its maker and of the endpoint"
-
-
-def source_terms(source: str) -> str:
-    """Where the terms of a source's puzzles stand."""
-    if source == "builtin":
-        return "made for the pipeline"
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", source, re.ASCII) and Path(source).suffix.lower() not in READERS:
-        return f"see [its card](https://huggingface.co/datasets/{source})"
-    return "those of whoever made the puzzles"
 
 
 def _writer(model: str) -> str:
@@ -80,6 +50,9 @@ def provenance(games: Sequence[SftRow]) -> str:
     teachers = (tuple(stretches(game.reply_models)) for game in games)
     return f"""## Where it comes from
 
+Made by `{PIPELINE}`, which has models play puzzles, resumes games that failed, shortens reasoning that is too long, \
+and lets in what holds. What it did here is told below.
+
 Puzzles, each with at most one game; ids are the source's own behind a prefix:
 
 {_table("source of the puzzle", sources, lambda one: (named(one[0]), source_terms(one[0])))}
@@ -88,11 +61,13 @@ Teachers: the replies, reasoning included, were written by
 
 {_table("teacher", teachers, lambda models: (", then ".join(map(_writer, models)), _terms(models)))}
 {_reducers(games)}
-The license of this dataset is that of its making. It cannot give what the terms of puzzles and models do not: read them
-before you publish the dataset or a model trained on it.
+The license of this dataset is that of its making. It cannot give what the terms of puzzles and models do not: read \
+them before you publish the dataset or a model trained on it.
 
-The rules, the board and the verdicts after each guess were written by the game. A reply was brought into one form: a
-think block, a blank line, the answer with its items spelled as on the board; words after the answer were dropped."""
+The rules, the board and the verdicts after each guess were written by the game. A reply was brought into one form: a \
+think block, a blank line, the answer with its items spelled as on the board. What the model said to the user before \
+its answer was moved into the think block, to the end of its reasoning after a blank line (and is all there is where \
+the model showed no reasoning); words after the answer were dropped."""
 
 
 def _reducers(games: Sequence[SftRow]) -> str:
@@ -166,10 +141,16 @@ def _ways(doctored: Sequence[SftRow]) -> Iterator[str]:
 def _reduction(games: Sequence[SftRow]) -> str:
     reduced = [game for game in games if game.reduced]
     told = (
-        f"- **{len(reduced):,} of {_games_are(games)} reduced**: reasoning that was too long was shortened by a model, "
-        "guesses untouched."
+        f"- **{len(reduced):,} of {_games_are(games)} reduced**: reasoning that was too long was shortened"
+        f"{_by_whom(reduced)}, guesses untouched."
     )
     if not reduced:
         return told
     before, after = sum(game.tokens_before for game in reduced), sum(game.num_tokens for game in reduced)
     return f"{told} They had {before:,} tokens and have {after:,}."
+
+
+def _by_whom(reduced: Sequence[SftRow]) -> str:
+    simulated = {reducer == SIMULATED for game in reduced for reducer in game.reducer_model.split(", ")}
+    names = {False: "a model", True: "a simulated player"}
+    return " by " + " or ".join(names[kind] for kind in sorted(simulated)) if simulated else ""

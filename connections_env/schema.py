@@ -53,18 +53,19 @@ _ABOUT_THE_GAME = {name: kind for name, kind in GAME.items() if name not in ("pu
 # Of the columns of all layouts, for the card.
 MEANINGS = {
     "puzzle_id": "the source's id, with a prefix that keeps ids like 2024-01-05 from being read as dates",
-    "prompt": "`trl`, `per-turn`: `role` and `content` of the messages up to the first reply, or the one to learn",
-    "completion": "`trl`: all messages from the first reply to the last; `per-turn`: one reply",
-    "messages": "`messages`: the whole conversation",
+    "prompt": "`role` and `content` of the messages up to the first reply, in `per-turn` up to the one to learn",
+    "completion": "all messages from the first reply to the last, in `per-turn` one reply",
+    "messages": "the whole conversation",
     "reward": "of the game, as its ruleset counts it: see the rules below",
     "accuracy": "right guesses over the player's guesses",
-    "guess_history": "each guess and its verdict (none is invalid); `auto` is the last group, which completes itself",
+    "guess_history": "each guess and its verdict (none is invalid), in `per-turn` up to the reply to learn; `auto` is "
+    "the last group, which completes itself",
     "categories": "the answer key; a group without linking terms has its theme as one",
     "ruleset": "by which it was played: see the rules below",
     "doctored": "were turns cut off a game before it went on? see doctoring below",
     "doctoring_type": "`none` or `gameplay`",
     "complete_reason": "how the game ended; the themes were named too where it is `theme_guessing_complete`",
-    "rollout_id": "of the game in the pipeline's results",
+    "rollout_id": "of the game in the results files of `connections-sft`",
     "source": "where the puzzle is from",
     "model": "that gave the last reply; the earlier ones of a game that went on may be of another",
     "reply_models": "who gave each reply of the game, from the first; empty text where nobody wrote it down",
@@ -79,7 +80,8 @@ MEANINGS = {
     "num_tokens": "of the whole row, rendered with the chat template",
     "max_reply_tokens": "of the longest reply to learn",
     "tokenizer": "that counted",
-    "turn": "`per-turn`: which reply of the game, from 1; `guess_history` ends with it",
+    "turn": "which reply of the game, from 1; its guess ends `guess_history`, but for `auto` after the game's last "
+    "guess; a reply that names themes is no guess",
 }
 
 # What a trainer takes for something else, or for the conversation itself.

@@ -34,10 +34,10 @@ def training(loads: str, lengths: Mapping[str, int], *, on_hub: bool, has_test: 
     evaluate = '\n    eval_dataset=dataset["test"],' if has_test else ""
     return f"""## Train on it with TRL
 
-Stock chat templates take the reasoning of earlier turns off (Qwen3's does), so that the student would learn only its
-last one, and many mark no part as the student's. `{TEMPLATE}`, in this folder, keeps all and marks the replies: with
-`assistant_only_loss=True`, every think block, guess and end of turn is in the loss, and no rule, board or verdict is.
-`max_length` holds the longest row; a trainer's default may cut games short in silence.
+Stock chat templates take the reasoning of earlier turns off (Qwen3's does), so that the student would learn only \
+its last one, and many mark no part as the student's. `{TEMPLATE}`, in this folder, keeps all and marks the replies: \
+with `assistant_only_loss=True`, every think block, guess and end of turn is in the loss, and no rule, board or \
+verdict is. `max_length` holds the longest row; a trainer's default may cut games short in silence.
 
 ```python
 from datasets import load_dataset
@@ -59,17 +59,18 @@ trainer.train()
 trainer.save_model("sft")
 ```
 
-The configuration `messages` trains in the same way. `per-turn` is only for trainers that put the loss on the last turn
-alone, since its earlier replies show no reasoning: with TRL, `assistant_only_loss=False` and the default loss on the
-completion, `max_length={lengths["per-turn"]}`. It suits templates that take earlier reasoning off, at inference too."""
+The configuration `messages` trains in the same way. `per-turn` is only for trainers that put the loss on the last \
+turn alone, since its earlier replies show no reasoning: with TRL, `assistant_only_loss=False` and the default loss \
+on the completion, `max_length={lengths["per-turn"]}`. It suits templates that take earlier reasoning off, at \
+inference too."""
 
 
 def playing(loads: str, *, on_hub: bool) -> str:
     name, (wanted, path) = json.dumps(loads, ensure_ascii=False), _template(loads, on_hub=on_hub)
     return f"""## Play with the student
 
-With the same template: `add_generation_prompt=True` opens a reply, generation stops at `<|im_end|>`, and the reply goes
-back into the conversation whole, its reasoning included.
+With the same template: `add_generation_prompt=True` opens a reply, generation stops at `<|im_end|>`, and the reply \
+goes back into the conversation whole, its reasoning included.
 
 ```python
 from pathlib import Path

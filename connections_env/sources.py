@@ -87,11 +87,22 @@ def load_puzzles(source: str, split: str | None = None, *, local_only: bool = Fa
     """
     if (rows := _rows_on_disk(source)) is not None:
         split = split or (DEFAULT_SPLIT if source == "builtin" else None)
-        return _collect(_of_split(rows, source, split), source, split)
+        # Puzzles go by their source's name from here on: a folder must not bear that of a dataset of somebody else.
+        name = f"./{source}" if _shaped_like_a_hub_id(source) else source
+        return _collect(_of_split(rows, source, split), name, split)
     if _HUB_ID.fullmatch(source):
         split = split or DEFAULT_SPLIT
         return _collect(whole_games(_read_hub(source, split, local_only)), source, split)
     raise SourceError(f"no puzzles at {source[:100]!r}: give a file, a dataset id like {DEFAULT_SOURCE}, or builtin")
+
+
+def is_hub_id(source: str) -> bool:
+    """Does a puzzle's source name a dataset of the hub, and nothing on this machine?"""
+    return _shaped_like_a_hub_id(source) and not Path(source).exists()
+
+
+def _shaped_like_a_hub_id(source: str) -> bool:
+    return bool(_HUB_ID.fullmatch(source)) and Path(source).suffix.lower() not in READERS
 
 
 def _rows_on_disk(source: str) -> list[Placed] | None:

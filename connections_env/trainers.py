@@ -129,15 +129,15 @@ export TEMPLATE="$(cat {shlex.quote(f"{folder}/{TEMPLATE}")})"
 torchrun --nproc_per_node=1 -m verl.trainer.sft_trainer --config-dir . --config-name sft
 ```
 
-With the model's own template it stops at the first game, since it renders each message by itself and Qwen3's differs
-then. `ignore_input_ids_mismatch: true`, which its message proposes, trains without any reasoning. The newline after
+With the model's own template it stops at the first game, since it renders each message by itself and Qwen3's differs \
+then. `ignore_input_ids_mismatch: true`, which its message proposes, trains without any reasoning. The newline after \
 each end of turn is in the loss too."""
 
 
 def _torchtune(folder: str) -> str:
     return f"""### torchtune 0.6.1
 
-It has no Qwen3; with Qwen2.5 all reasoning is kept, its tags as plain text. In place of the same parts of a recipe's
+It has no Qwen3; with Qwen2.5 all reasoning is kept, its tags as plain text. In place of the same parts of a recipe's \
 configuration, such as `qwen2_5/3B_full_single_device`:
 
 ```yaml

@@ -18,10 +18,10 @@ import collate
 from connections_env import card, splits
 from connections_env.dataset import public_name
 from connections_env.examples import canonical_row
-from connections_env.provenance import source_terms
 from connections_env.records import SIMULATED, Cut, ResumedFrom
 from connections_env.rulesets import PUZZGRID
 from connections_env.schema import features
+from connections_env.terms import source_terms
 from tests.boards import FIVE, PLAIN
 from tests.rollouts import boards, puzzle_file, results_file, rollout, script_replies
 from tests.test_collate import good, longer, named
@@ -218,8 +218,8 @@ def test_the_card_discloses_doctoring_and_reduction_with_their_numbers():
     assert "- 1 game was interrupted and went on later, with nothing cut.\n" in text
     assert "begun by one teacher" not in text
     assert "**1 of 6 games are reduced**" in text
-    terms = "those of its maker and of the endpoint; those of [OpenAI](https://openai.com/policies/), if asked there"
-    assert f"| `short\\|er' # x` and `gpt-5` | 1 | {terms} |" in text
+    openai = "those of [OpenAI](https://openai.com/policies/) if asked at its maker's API, else those of the endpoint"
+    assert f"| `short\\|er' # x` and `gpt-5` | 1 | those of its maker and of the endpoint; {openai} |" in text
     assert "| reward, `nyt`, doctoring `gameplay` | 3 |" in text
     assert "doctoring gameplay" in Path("sft_dataset/plots/rewards.svg").read_text()
 
@@ -249,7 +249,7 @@ def test_the_card_names_everybody_who_played_a_game():
     assert row.endswith(f"; {other}")
     assert f"| `b` | 1 | {other}" in text
     assert f"| not recorded, then `b` | 1 | {other}" in text
-    assert f"| a simulated player, then `b` | 1 | none: it is part of the pipeline; {other}" in text
+    assert f"| a simulated player, then `b` | 1 | none: it is part of connections-sft; {other}" in text
     assert "- 4 games were begun by one teacher and went on with another.\n" in text
     assert "**1 of 5 games are the work of a simulated player**, which is no model: some replies of 1." in text
 
@@ -303,7 +303,7 @@ def test_the_card_names_puzzles_and_teachers_with_their_terms():
     assert "| `someone/puzzles` | 1 | see [its card](https://huggingface.co/datasets/someone/puzzles) |" in text
     assert "| `mine.csv` | 1 | those of whoever made the puzzles |" in text
     assert "/home/me" not in text
-    assert "| `builtin` | 1 | made for the pipeline |" in text
+    assert "| `builtin` | 1 | made for connections-sft |" in text
     assert "| `deepseek-flash` | 1 | those of [DeepSeek](https://" in text
     assert "| `org/x\\|y` | 1 | those of its maker and of the endpoint |" in text
     assert "| not recorded | 1 |" in text
@@ -313,7 +313,7 @@ def test_the_card_says_what_was_left_out_and_the_limits():
     twice = [good(PLAIN), good(PLAIN, "ORRR"), good(FIVE, "RRRR")]
     export("--test-size", "0", "--max-reply-tokens", "900", "--max-game-tokens", "1500", games=twice)
     text = the_card()
-    assert "| of 3 good games looked at | |" in text
+    assert "| of 3 rows read | |" in text
     assert "| accepted | 2 |" in text
     assert "| a better row of the puzzle is in | 1 |" in text
     assert "tokenizer `qwen3`" in text
@@ -324,7 +324,7 @@ def test_the_card_warns_of_simulated_games():
     export("--test-size", "0", games=[good(puzzle, simulated=True) for puzzle in boards(3)])
     text = the_card()
     assert "**3 of 3 games are the work of a simulated player**, which is no model: all replies of 3." in text
-    assert "| a simulated player | 3 | none: it is part of the pipeline |" in text
+    assert "| a simulated player | 3 | none: it is part of connections-sft |" in text
     assert "- simulated\n" in text
 
 

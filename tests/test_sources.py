@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from connections_env.puzzles import normalise
-from connections_env.sources import NotOnDisk, SourceError, chosen_puzzles, load_puzzles
+from connections_env.sources import NotOnDisk, SourceError, chosen_puzzles, load_puzzles, other_splits
 from tests.rollouts import board, boards, hub_row, puzzle_file
 
 ROOT = Path(__file__).parents[1]
@@ -396,6 +396,32 @@ def test_separators_that_are_no_line_ends_do_not_cut_a_line(tmp_path):
     path = tmp_path / "puzzles.jsonl"
     path.write_text(json.dumps(row, ensure_ascii=False).replace("\\u000b", "\\t") + "\n", encoding="utf-8")
     assert load_puzzles(str(path)).skipped == []
+
+
+# Names
+
+
+def test_a_folder_whose_name_could_be_a_dataset_of_the_hub_is_named_as_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data/puzzles").mkdir(parents=True)
+    rows = [hub_row(puzzle) | {"split": split} for puzzle, split in zip(boards(2), ("train", "dev"), strict=True)]
+    write(Path("data/puzzles/some.jsonl"), rows)
+    loaded = load_puzzles("data/puzzles", "train")
+    assert [(puzzle.source, puzzle.split) for puzzle in loaded.puzzles] == [("./data/puzzles", "train")]
+    again = load_puzzles("./data/puzzles", "train")
+    assert again == loaded
+    assert other_splits("./data/puzzles", "train") == other_splits("data/puzzles", "train") == ["dev"]
+
+
+def test_other_names_stay_as_they_were_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("some").mkdir()
+    Path("some/more").mkdir()
+    puzzle_file(Path("some/more/puzzles.jsonl"), boards(1))
+    for name in ("some", "./some/more", "some/more/", "some/more/puzzles.jsonl", str(tmp_path / "some" / "more")):
+        assert {puzzle.source for puzzle in load_puzzles(name).puzzles} == {name}
+    puzzle_file(Path("some/puzzles.jsonl"), boards(1))
+    assert {puzzle.source for puzzle in load_puzzles("some/puzzles.jsonl").puzzles} == {"some/puzzles.jsonl"}
 
 
 # The hub, as its client keeps it on this machine
