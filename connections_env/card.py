@@ -14,7 +14,7 @@ from connections_env.rewards import perfect
 from connections_env.rulesets import RULESETS, Ruleset
 from connections_env.schema import MEANINGS, columns
 from connections_env.snippets import TEMPLATE, loading, playing, training
-from connections_env.splits import Cut, rule
+from connections_env.splits import Boundary, rule
 from connections_env.terminal import counted
 from connections_env.tokens import Limits
 from connections_env.trainers import other_trainers
@@ -40,7 +40,7 @@ class About:
     limits: Limits
     folder: str
     """As a user who stands where the command was run names it, or its name alone."""
-    cut: Cut
+    boundary: Boundary
     read: int = 0
     became: Mapping[str, int] = field(default_factory=dict)
     """What became of the rows read -> how many."""
@@ -85,7 +85,7 @@ def text(games: Sequence[SftRow], counts: Mapping[str, int], lengths: Mapping[st
         doctoring(games),
         _filters(games, names, about),
         _budget(games, about),
-        f"## Splits\n\n{rule(about.cut, counts)}",
+        f"## Splits\n\n{rule(about.boundary, counts)}",
         _statistics(games),
         training(about.loads, lengths, on_hub=bool(about.export.hub_id), has_test="test" in counts),
         other_trainers(about.loads, lengths, on_hub=bool(about.export.hub_id), has_test="test" in counts),

@@ -18,9 +18,9 @@ def summary(outcome: Outcome, output: Path) -> str:
         head = f"rows read: {outcome.read}, examples written: {len(rows)} -> {shown(output)}"
         if outcome.splits:
             head += "\n" + ", ".join(f"{split}: {count}" for split, count in outcome.splits.items())
-            if outcome.cut.size >= 1:
-                asked = counted(int(outcome.cut.size), "puzzle")
-                head += f"\n--test-size {outcome.cut.below} is where the test split ends, asked for as {asked}"
+            if outcome.boundary.size >= 1:
+                asked = counted(int(outcome.boundary.size), "puzzle")
+                head += f"\n--test-size {outcome.boundary.below} is where the test split ends, asked for as {asked}"
         elif len(outcome.games) != (lines := sum(len(them) for _, made in outcome.games for them in made.values())):
             head += f"\na row a right reply: {lines}"
     else:

@@ -39,7 +39,7 @@ def dataset_files(games: Sequence[Game], output: Path, export: Export) -> dict[P
 
 def hf_files(outcome: Outcome, output: Path, export: Export, limits: Limits) -> dict[str, bytes]:
     """The dataset as a folder. Raises `BadRow` where nothing is left to train on."""
-    splits = split_games(outcome.games, outcome.cut)
+    splits = split_games(outcome.games, outcome.boundary)
     outcome.splits = {split: len(games) for split, games in splits.items()}
     if "train" not in splits:
         games = "the one game" if outcome.accepted == 1 else f"all {outcome.accepted} games"
@@ -51,7 +51,8 @@ def hf_files(outcome: Outcome, output: Path, export: Export, limits: Limits) -> 
         held_out[public_name(where)] += count
     # As the command named it where that can be told to others; never the folders of this machine.
     folder = output.name if Path(shown(output.absolute())).is_absolute() else shown(output.absolute())
-    return folder_files(splits, About(export, limits, folder, outcome.cut, outcome.read, +outcome.became, held_out))
+    about = About(export, limits, folder, outcome.boundary, outcome.read, +outcome.became, held_out)
+    return folder_files(splits, about)
 
 
 def check_output(output: Path, inputs: Sequence[Path] = (), export: Export = Export()) -> None:  # noqa: B008  (frozen)

@@ -16,6 +16,8 @@ Reasoning = Literal["inline", "split"]
 REASONINGS: tuple[Reasoning, ...] = get_args(Reasoning)
 HF_LAYOUTS: tuple[Format, ...] = ("trl", "messages", "per-turn")
 """The configs of a `hf` folder, the default one first."""
+SPLITS = ("train", "test")
+"""Of a `hf` folder."""
 
 MESSAGES = [{"role": "string", "content": "string"}]
 TURNS = [{"from": "string", "value": "string"}]
@@ -101,6 +103,11 @@ def columns(layout: Format) -> dict[str, Any]:
         kept = {name: kind for name, kind in _ABOUT_THE_GAME.items() if name != "tokens_before"}
         return {"puzzle_id": "string", "prompt": MESSAGES, "completion": MESSAGES, "turn": "int64", **kept}
     return GAME
+
+
+def shard_file(layout: Format, split: str) -> str:
+    """The file of a config's split, as named from the `hf` folder; the hub's name for one that is the only one."""
+    return f"{layout}/{split}-00000-of-00001.parquet"
 
 
 def features(layout: Format) -> "datasets.Features":

@@ -18,7 +18,7 @@ from connections_env.json_lines import BadRow, FutureRow, first_problem, read_ob
 from connections_env.loadable import unloadable
 from connections_env.play import Disagrees
 from connections_env.quality import Rank, facts_of, rank
-from connections_env.splits import Cut
+from connections_env.splits import Boundary
 from connections_env.steps import spare_row
 from connections_env.validation import Requirements, problems
 
@@ -79,7 +79,7 @@ class Outcome:
     """What is in the dataset, and its rows in the layouts that are written."""
     splits: dict[str, int] = field(default_factory=dict)
     """Games by split, where there are splits."""
-    cut: Cut = field(default_factory=Cut)
+    boundary: Boundary = field(default_factory=Boundary)
     """Between the splits."""
     written: bool = False
     better_in: int = 0
