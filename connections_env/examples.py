@@ -39,9 +39,8 @@ class GoodRow(Rollout):
     reduced: bool = False
     reducer_models: list[str] = Field(default_factory=list)
     """Who shortened its replies."""
-    tokens_before: int | None = Field(default=None, ge=0)
-    """Tokens of the completion as rendered, before it was reduced; None where it was not."""
     original_completion: list[Message] | None = None
+    """What it was before it was reduced; None where it was not."""
 
 
 class RejectedRow(Rollout):
@@ -86,6 +85,11 @@ def exported(messages: Iterable[Message]) -> list[dict[str, str]]:
 def count_row(row: Rollout, tokenizer: Tokenizer) -> Counts:
     """The tokens of a row, as a trainer will count them."""
     return count_game(exported(row.prompt), exported(row.completion), tokenizer)
+
+
+def before_reduction(row: GoodRow) -> GoodRow:
+    """A row with the completion that it had before it was reduced; as it is where it was not."""
+    return row.model_copy(update={"completion": row.original_completion or row.completion})
 
 
 def looks_like(row: Mapping[str, Any]) -> str:

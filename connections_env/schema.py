@@ -1,5 +1,7 @@
 """The columns of the final dataset: one table, from which its Features, Parquet schema, card and checks are made.
 
+`dataset.SftRow` has the same columns as fields, which a test holds; what each means is told here alone.
+
 A type is the name of an Arrow type, a list with the type of its entries, or a dict of fields; `or null` is said where
 a value may be missing. Nothing else is ever null, and every key is in every row: Arrow takes a column's type from the
 first rows of a file, so a column that is empty there cannot take text later.

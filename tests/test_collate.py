@@ -51,7 +51,7 @@ def good(puzzle, script="RRR", **options):
         name: options.pop(name) for name in ("spares", "original_completion", "reducer_models") if name in options
     }
     if "original_completion" in fields:
-        fields = {"reduced": True, "reducer_models": ["short"], "tokens_before": 3000} | fields
+        fields = {"reduced": True, "reducer_models": ["short"]} | fields
     return canonical_row(played(puzzle, script, **options), **fields)
 
 
@@ -339,10 +339,19 @@ TAMPERED = {
     "an extra key": (extra_key, ["extra key"]),
     "reasoning beside content": (beside_content, ["extra key"]),
     "another role": (lambda row: row["completion"][1].update(role="system"), ["roles", "feedback differs"]),
-    "a prompt of one message": (lambda row: row["prompt"].pop(0), ["roles", "prompt differs"]),
+    "a prompt of one message": (lambda row: row["prompt"].pop(0), ["prompt differs"]),
     "the last reply gone": (without_last_reply, ["no last reply"]),
     "a message gone": (lambda row: row["completion"].pop(1), ["roles", "feedback differs"]),
     "the reward": (set_to(reward=5.75), ["outcome differs"]),
+    "a part of the reward": (lambda row: row["metrics"].update(almost=99.0), ["outcome differs"]),
+    "a part of the reward that is no number": (
+        lambda row: row["metrics"].update(almost=float("nan")),
+        ["outcome differs"],
+    ),
+    "a part of the reward gone": (lambda row: row["metrics"].pop("found"), ["outcome differs"]),
+    "a part that no reward has": (lambda row: row["metrics"].update(charm=1.0), ["outcome differs"]),
+    "all parts of the reward gone": (set_to(metrics={}), ["outcome differs"]),
+    "the roles of the prompt": (lambda row: row["prompt"][0].update(role="user"), ["roles", "prompt differs"]),
     "the reason of the end": (set_to(complete_reason="max_mistakes"), ["outcome differs"]),
     "the history": (lambda row: row["guess_history"][0].update(status="correct", category_idx=0), ["history differs"]),
     "a verdict gone": (lambda row: row["guess_history"].pop(), ["history differs"]),
@@ -475,6 +484,17 @@ def test_the_best_row_of_a_puzzle_is_taken_whatever_the_order(here):
         assert collated(order) == 0
         assert [row["rollout_id"] for row in dataset()] == ["short"]
         assert rejects() == []
+
+
+@pytest.mark.parametrize(("script", "best"), [("RRR", "nyt"), ("ORRR", "puzzgrid")])
+def test_games_by_different_rules_are_compared_by_what_perfect_play_earns(here, script, best):
+    """Of 5.5 an nyt game earns all, or 5.25 after a wrong guess: less than the puzzgrid game's 11 of 11.25."""
+    themes = [*script_replies(A, "ORRR", PUZZGRID), named(A)]
+    faulty = canonical_row(rollout(A, themes, ruleset=PUZZGRID))
+    assert faulty.reward == 11
+    for order in ([good(A, script), faulty], [faulty, good(A, script)]):
+        assert collated(order) == 0
+        assert [row["ruleset"] for row in dataset()] == [best]
 
 
 def test_rows_of_one_board_are_one_puzzle_under_any_id_order_and_case(here):
@@ -834,7 +854,6 @@ CUT_ELSEWHERE = Cut(turns=None, kept=1, truncate=None)
 REDUCED = {
     "reduced": True,
     "reducer_models": ["short"],
-    "tokens_before": 900,
     "original_completion": [message.model_dump(exclude_none=True) for message in longer(A)],
 }
 SIMULATED_IS = "a row is simulated where the simulated player wrote some of it, and nowhere else"
@@ -862,10 +881,8 @@ def named(puzzle):
         ({"simulated": True}, SIMULATED_IS),
         ({"reply_models": ["simulated"] * 3, "model": "simulated"}, SIMULATED_IS),
         (REDUCED | {"reducer_models": ["simulated"]}, SIMULATED_IS),
-        ({"reduced": True, "reducer_models": ["short"], "tokens_before": 9}, REDUCED_IS),
+        ({"reduced": True, "reducer_models": ["short"]}, REDUCED_IS),
         ({"original_completion": REDUCED["original_completion"]}, REDUCED_IS),
-        ({"tokens_before": 9}, REDUCED_IS),
-        (REDUCED | {"tokens_before": None}, REDUCED_IS),
         (REDUCED | {"reducer_models": []}, "a row is reduced where it names who did it, and nowhere else"),
         ({"reducer_models": ["short"]}, "a row is reduced where it names who did it, and nowhere else"),
         (
@@ -876,8 +893,8 @@ def named(puzzle):
     ids=[
         *("resumed later than it ended", "cut off nothing", "kept more than was resumed", "another player"),
         *("another last player", "two players at once", "a player called simulated", "a simulated player in secret"),
-        *("a simulated reducer in secret", "reduced from nothing", "reduced in secret", "shorter in secret"),
-        *("reduced from an unknown length", "reduced by nobody", "a reducer of nothing", "reduced from another game"),
+        *("a simulated reducer in secret", "reduced from nothing", "reduced in secret"),
+        *("reduced by nobody", "a reducer of nothing", "reduced from another game"),
     ],
 )
 def test_a_past_that_cannot_be_is_refused(here, edit, why):
@@ -1007,9 +1024,14 @@ def test_a_row_of_a_newer_version_stops_the_run(here, capsys):
     assert len(dataset()) == 1
 
 
-def test_an_input_is_never_the_output(here):
-    results_file(here / "sft_examples.jsonl", [good(A)])
-    assert collate.main(["sft_examples.jsonl"]) == 2
+def test_an_input_is_never_the_output(here, capsys):
+    before = results_file(here / "both.jsonl", [good(A)]).read_bytes()
+    (here / "link.jsonl").symlink_to("both.jsonl")
+    for output in ("both.jsonl", "link.jsonl"):
+        assert collate.main(["both.jsonl", "--output", output]) == 2
+        told = f"error: {output} is an input, which is never written over; choose another output\n"
+        assert capsys.readouterr().err == told
+    assert Path("both.jsonl").read_bytes() == before
 
 
 # Wrong inputs
