@@ -21,7 +21,7 @@ from connections_env.arguments import UsageError, command_parser
 from connections_env.card_head import boundary_of
 from connections_env.collation_tables import summary
 from connections_env.command import exit_status
-from connections_env.examples import ID_PREFIX, GoodRow
+from connections_env.examples import GoodRow
 from connections_env.export import Export, add_export_flags, export_of
 from connections_env.files import shown
 from connections_env.flags import add_flags
@@ -77,7 +77,7 @@ def run(
 
     choose_all(candidates, need, export, outcome)
     outcome.written = bool(outcome.games) and not (strict and outcome.rejects)
-    kept = {row.puzzle_id.removeprefix(ID_PREFIX) for row in outcome.rows if outcome.written}
+    kept = set(outcome.with_row if outcome.written else [])
     rejects, rerun = output.with_name(REJECTS), output.with_name(RERUN)
     files: dict[Path, Iterable[str] | bytes] = {
         rejects: lines_of(

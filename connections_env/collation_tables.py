@@ -65,6 +65,8 @@ def _notes(outcome: Outcome, output: Path, rejects: Sequence[Reject]) -> str:
         refused = sum(reject.reason == "held out" for reject in rejects)
         which = ", ".join(f"{count} of {name}" for name, count in held.items())
         notes.append(f"puzzles that may not be in: {which}; rows refused for it: {refused}")
+    if outcome.same_id:
+        notes.append(f"puzzles whose id another one has too: {outcome.same_id}; a hash of their items ends it")
     if rejects:
         notes.append(f"rejects, with all their reasons: {len(rejects)} -> {shown(output.with_name(REJECTS))}")
     if outcome.without_row:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from connections_env.examples import ID_PREFIX, GoodRow, before_reduction, count_row, exported
+from connections_env.examples import GoodRow, before_reduction, count_row, exported, exported_id
 from connections_env.game import Status
 from connections_env.play import replay_rollout
 from connections_env.records import Category, history_of
@@ -72,7 +72,7 @@ def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
     ways = dict.fromkeys(cut.truncate or "unknown" for cut in row.cuts)
     right = sum(turn.status == "correct" for turn in end.player_turns)
     return SftRow(
-        puzzle_id=ID_PREFIX + row.info.puzzle_id,
+        puzzle_id=exported_id(row.info.puzzle_id),
         prompt=exported(row.prompt),
         completion=exported(row.completion),
         reward=reward(end),

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from connections_env.parsing import Asked, canonical, read_themes, reasoning_of
 from connections_env.play import Job, make_rollout, replay_rollout
+from connections_env.puzzles import board_hash
 from connections_env.records import Message, Rollout
 from connections_env.tokens import Counts, Tokenizer, count_game
 from connections_env.truncation import Truncate
@@ -75,6 +76,12 @@ def canonical_row(rollout: Rollout, **fields: Any) -> GoodRow:
     written = make_rollout(job, states, replies, rollout.complete_reason)
     kept = {"prompt": written.prompt, "completion": written.completion, "reply_unfit": written.reply_unfit}
     return GoodRow(**(dict(rollout) | kept | fields))
+
+
+def exported_id(puzzle_id: str, items: Iterable[str] = ()) -> str:
+    """A puzzle's id in the dataset; it takes the board's `items` where another puzzle there has the same id."""
+    tail = f"-{board_hash(items)[:8]}" if items else ""
+    return f"{ID_PREFIX}{puzzle_id}{tail}"
 
 
 def exported(messages: Iterable[Message]) -> list[dict[str, str]]:

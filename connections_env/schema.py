@@ -56,7 +56,8 @@ _ABOUT_THE_GAME = {name: kind for name, kind in GAME.items() if name not in ("pu
 
 # Of the columns of all layouts, for the card.
 MEANINGS = {
-    "puzzle_id": "the source's id, with a prefix that keeps ids like 2024-01-05 from being read as dates",
+    "puzzle_id": "the source's id, with a prefix that keeps ids like 2024-01-05 from being read as dates; a hash of "
+    "its items follows where puzzles here share an id",
     "prompt": "`trl`, `per-turn`: `role` and `content` of the messages up to the first reply, or the one to learn",
     "completion": "`trl`: all messages from the first reply to the last; `per-turn`: one reply",
     "messages": "`messages`: the whole conversation",

@@ -1,5 +1,6 @@
 """Step 6: what gets into the dataset, what is refused and why, and what the files look like."""
 
+import hashlib
 import json
 import os
 import re
@@ -748,6 +749,43 @@ def test_ids_that_differ_by_the_prefix_alone_stay_two(here):
         assert sorted(row["puzzle_id"] for row in dataset()) == ["puzzle-7", "puzzle-puzzle-7"]
         assert len({row["rollout_id"] for row in dataset()}) == 2
     assert Path("rerun_puzzles.txt").read_text() == ""
+
+
+def hashed(puzzle):
+    digest = hashlib.sha256("\n".join(sorted(item.lower() for item in puzzle.items)).encode()).hexdigest()
+    return f"puzzle-1-{digest[:8]}"
+
+
+@pytest.mark.parametrize("layout", ["trl", "messages", "sharegpt", "per-turn"])
+def test_puzzles_of_one_id_each_get_one_of_their_own_whatever_the_order(here, capsys, layout):
+    rows = [good(replace(puzzle, puzzle_id="1", source=f"{nth}.jsonl")) for nth, puzzle in enumerate((A, B))]
+    ids = {"0.jsonl": hashed(A), "1.jsonl": hashed(B), "": "puzzle-made-2"}
+    for order in ([*rows, good(C)], [good(C), *rows[::-1]]):
+        assert collated(order, "--format", layout) == 0
+        assert {row["source"]: row["puzzle_id"] for row in dataset()} == ids
+        told = "puzzles whose id another one has too: 2; a hash of their items ends it\n"
+        assert told in capsys.readouterr().out
+    assert collated([rows[0], good(C)], "--format", layout) == 0
+    assert {row["puzzle_id"] for row in dataset()} == {"puzzle-1", "puzzle-made-2"}
+    assert "another one has too" not in capsys.readouterr().out
+
+
+def test_a_puzzle_is_to_be_played_again_though_another_of_its_id_has_a_row(here):
+    Path("rerun_puzzles.txt").write_text("1\nmade-2\n")
+    rows = [good(replace(puzzle, puzzle_id="1")) for puzzle in (A, B)]
+    assert collated([rows[0], raw(rows[1]) | {"reward": 1.0}, good(C)]) == 0
+    assert sorted(row["puzzle_id"] for row in dataset()) == ["puzzle-1", "puzzle-made-2"]
+    assert Path("rerun_puzzles.txt").read_text() == "1\n"
+    assert collated([*rows, good(C)]) == 0
+    assert Path("rerun_puzzles.txt").read_text() == ""
+
+
+def test_of_puzzles_of_one_id_a_bare_one_holds_out_all_and_one_with_a_hash_its_own(here):
+    rows = [good(replace(puzzle, puzzle_id="1")) for puzzle in (A, B)]
+    for listed, left in (("1", []), ("puzzle-1", []), (hashed(A), ["puzzle-1"]), (hashed(C), [hashed(A), hashed(B)])):
+        Path("ids.txt").write_text(listed)
+        assert collated([*rows, good(C)], "--exclude", "ids.txt") == 0
+        assert [row["puzzle_id"] for row in dataset()] == [*left, "puzzle-made-2"]
 
 
 @pytest.mark.parametrize(
