@@ -18,23 +18,23 @@ from pathlib import Path
 
 from connections_env import report as report_page
 from connections_env.arguments import UsageError, command_parser
-from connections_env.card_head import cut_of
+from connections_env.card_head import boundary_of
 from connections_env.collation_tables import summary
 from connections_env.command import exit_status
-from connections_env.examples import ID_PREFIX, GoodRow
+from connections_env.examples import GoodRow
 from connections_env.export import Export, add_export_flags, export_of
 from connections_env.files import shown
 from connections_env.flags import add_flags
 from connections_env.folders import bring_back, new_folder
 from connections_env.heldout import HeldOut, hold_out, hold_out_other_splits
-from connections_env.hf_folder import check_ours, folder_cut, key_of
+from connections_env.hf_folder import check_ours, folder_boundary, key_of
 from connections_env.hub import Published, check_can_agree, check_login, look, push
 from connections_env.json_lines import BadRow
 from connections_env.outputs import REJECTS, RERUN, check_output, dataset_files, hf_files
 from connections_env.report_source import of_examples
 from connections_env.selection import Outcome, choose_all, read_candidates
 from connections_env.signals import held_back
-from connections_env.splits import Cut, check_published, cut_for, moved, whole_sources
+from connections_env.splits import Boundary, boundary_for, check_published, moved, whole_sources
 from connections_env.steps import check_input, check_writable, lines_of, output_dir_flag, replace_files, rerun_list
 from connections_env.terminal import Reporter, counted, notify
 from connections_env.tokens import Limits, Tokenizer, limits_of, load_tokenizer
@@ -54,14 +54,14 @@ def run(
     default_exclude: bool = True,
     allow_simulated: bool = False,
     export: Export = Export(),  # noqa: B008  (frozen)
-    published: Cut | None = None,
+    published: Boundary | None = None,
     strict: bool = False,
     report: Callable[[str], None] = notify,
 ) -> Outcome:
     """Writes the dataset, and the rejects and the puzzles without a row beside it: what cannot be written whole is not.
 
-    Without a single row, or with a reject where `strict`, `output` stays as it was. `published` is the cut between the
-    splits of the dataset that a folder is to replace on the hub.
+    Without a single row, or with a reject where `strict`, `output` stays as it was. `published` is the boundary between
+    the splits of the dataset that a folder is to replace on the hub.
     Raises `UsageError`, `SourceError`, `FutureRow`, OSError.
     """
     if export.layout == "hf":
@@ -81,7 +81,7 @@ def run(
 
     choose_all(candidates, need, export, outcome)
     outcome.written = bool(outcome.games) and not (strict and outcome.rejects)
-    kept = {row.puzzle_id.removeprefix(ID_PREFIX) for row in outcome.rows if outcome.written}
+    kept = set(outcome.with_row if outcome.written else [])
     rejects, rerun = output.with_name(REJECTS), output.with_name(RERUN)
     files: dict[Path, Iterable[str] | bytes] = {
         rejects: lines_of(
@@ -102,14 +102,14 @@ def run(
 
 
 def _folder(
-    rows: Iterable[GoodRow], outcome: Outcome, output: Path, export: Export, limits: Limits, published: Cut | None
+    rows: Iterable[GoodRow], outcome: Outcome, output: Path, export: Export, limits: Limits, published: Boundary | None
 ) -> dict[str, bytes]:
     """The files of the folder; says so where puzzles change sides by it. Raises `BadRow`."""
-    before = folder_cut(output)
+    before = folder_boundary(output)
     earlier = [one for one in (published, before) if one]
-    outcome.cut = cut_for(export.test_size, earlier, lambda: whole_sources(rows, notify))
+    outcome.boundary = boundary_for(export.test_size, earlier, lambda: whole_sources(rows, notify))
     files = hf_files(outcome, output, export, limits)
-    if before and (changed := moved(before, outcome.cut, map(key_of, outcome.rows))):
+    if before and (changed := moved(before, outcome.boundary, map(key_of, outcome.rows))):
         puzzles = counted(changed, "puzzle is", "puzzles are")
         notify(f"{puzzles} on another side, train or test, than in the {shown(output)} that this one replaces")
     return files
@@ -182,7 +182,7 @@ def _collate(args: argparse.Namespace) -> int:
     check_writable(output.absolute().parent)
     inputs = existing_inputs(args.inputs, args.output_dir)
     there = _published(export, args.yes) if export.hub_id else None
-    published = cut_of(there.card) if there else None
+    published = boundary_of(there.card) if there else None
     report = Reporter(args.verbose)
     outcome = run(
         inputs,
@@ -217,8 +217,8 @@ def _published(export: Export, yes: bool) -> Published | None:
     there = look(export.hub_id)
     if there and not yes:
         check_can_agree(export.hub_id)
-    if there and (cut := cut_of(there.card)):
-        check_published(export.test_size, cut, f"{export.hub_id} on the hub")
+    if there and (boundary := boundary_of(there.card)):
+        check_published(export.test_size, boundary, f"{export.hub_id} on the hub")
     elif there:
         notify(f"{export.hub_id} on the hub does not tell how it was split, so its puzzles may change sides")
     return there

@@ -16,7 +16,7 @@ from connections_env.rewards import perfect
 from connections_env.rulesets import RULESETS, Ruleset
 from connections_env.schema import HF_LAYOUTS, MEANINGS, columns
 from connections_env.snippets import TEMPLATE, loading, playing, training
-from connections_env.splits import Cut, rule
+from connections_env.splits import Boundary, rule
 from connections_env.terminal import counted
 from connections_env.terms import PIPELINE
 from connections_env.tokens import Limits
@@ -43,7 +43,7 @@ class About:
     limits: Limits
     folder: str
     """As a user who stands where the command was run names it, or its name alone."""
-    cut: Cut
+    boundary: Boundary
     admission: Admission = field(default_factory=Admission)
 
     @property
@@ -85,7 +85,7 @@ def text(games: Sequence[SftRow], counts: Mapping[str, int], lengths: Mapping[st
         doctoring(games),
         admission(names, about.admission),
         _budget(games, about),
-        f"## Splits\n\n{rule(about.cut, counts)}",
+        f"## Splits\n\n{rule(about.boundary, counts)}",
         _statistics(games),
         training(about.loads, lengths, on_hub=bool(about.export.hub_id), has_test="test" in counts),
         other_trainers(about.loads, lengths, on_hub=bool(about.export.hub_id), has_test="test" in counts),

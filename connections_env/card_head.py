@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 from connections_env.export import Export, is_address
 from connections_env.schema import HF_LAYOUTS, Format, features
-from connections_env.splits import Cut
+from connections_env.splits import Boundary
 
 LICENSE_FILE = "LICENSE"
-_CUT = "test_split"
+_BOUNDARY = "test_split"
 
-Place = tuple[Format, str]
-"""A configuration and a split."""
+Shard = tuple[Format, str]
+"""A configuration and a split, whose rows are in one file."""
 
 
 def head(
@@ -19,11 +19,11 @@ def head(
     name: str,
     size: str,
     simulated: bool,
-    rows: Mapping[Place, int],
-    in_memory: Mapping[Place, int],
-    in_files: Mapping[Place, int],
+    rows: Mapping[Shard, int],
+    in_memory: Mapping[Shard, int],
+    in_files: Mapping[Shard, int],
     export: Export,
-    cut: Cut,
+    boundary: Boundary,
 ) -> str:
     """The YAML between its dashes. `size` is the hub's name for it; bytes are counted as the `datasets` library does.
 
@@ -54,27 +54,27 @@ def head(
     ]
     infos = DatasetInfosDict()
     for layout in HF_LAYOUTS:
-        places = [(layout, split) for split in splits[layout]]
+        shards = [(layout, split) for split in splits[layout]]
         infos[layout] = datasets.DatasetInfo(
             features=features(layout),
-            splits=[{"name": one[1], "num_bytes": in_memory[one], "num_examples": rows[one]} for one in places],
-            download_size=sum(in_files[one] for one in places),
-            dataset_size=sum(in_memory[one] for one in places),
+            splits=[{"name": one[1], "num_bytes": in_memory[one], "num_examples": rows[one]} for one in shards],
+            download_size=sum(in_files[one] for one in shards),
+            dataset_size=sum(in_memory[one] for one in shards),
         )
     infos.to_dataset_card_data(data)
-    data[_CUT] = vars(cut)
+    data[_BOUNDARY] = vars(boundary)
     told = data.to_yaml(line_break="\n")
     return f"---\n{told}\n---\n\n"
 
 
-def cut_of(card: str) -> Cut | None:
+def boundary_of(card: str) -> Boundary | None:
     """How the dataset of a card was split; None where the card does not tell."""
     import yaml
 
     found = re.match(r"---\r?\n(.*?)\n---\s", card, re.DOTALL)
     try:
-        told = yaml.safe_load(found[1])[_CUT] if found else {}
-        cut = Cut(float(told["size"]), float(told["below"]))
+        told = yaml.safe_load(found[1])[_BOUNDARY] if found else {}
+        boundary = Boundary(float(told["size"]), float(told["below"]))
     except (yaml.YAMLError, ValueError, LookupError, TypeError):
         return None
-    return cut if cut.size >= 0 and 0 <= cut.below <= 1 else None
+    return boundary if boundary.size >= 0 and 0 <= boundary.below <= 1 else None

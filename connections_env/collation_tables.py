@@ -18,9 +18,9 @@ def summary(outcome: Outcome, output: Path) -> str:
         head = f"rows read: {outcome.read}, examples written: {len(rows)} -> {shown(output)}"
         if outcome.splits:
             head += "\n" + ", ".join(f"{split}: {count}" for split, count in outcome.splits.items())
-            if outcome.cut.size >= 1:
-                asked = counted(int(outcome.cut.size), "puzzle")
-                head += f"\n--test-size {outcome.cut.below} is where the test split ends, asked for as {asked}"
+            if outcome.boundary.size >= 1:
+                asked = counted(int(outcome.boundary.size), "puzzle")
+                head += f"\n--test-size {outcome.boundary.below} is where the test split ends, asked for as {asked}"
         elif len(outcome.games) != (lines := sum(len(them) for _, made in outcome.games for them in made.values())):
             head += f"\na row a right reply: {lines}"
     else:
@@ -66,6 +66,8 @@ def _notes(outcome: Outcome, output: Path, rejects: Sequence[Reject]) -> str:
     if held:
         refused = sum(reject.reason == "held out" for reject in rejects)
         notes.append(f"puzzles that may not be in: {', '.join(held)}; rows refused for it: {refused}")
+    if outcome.same_id:
+        notes.append(f"puzzles whose id another one has too: {outcome.same_id}; a hash of their items ends it")
     if rejects:
         notes.append(f"rejects, with all their reasons: {len(rejects)} -> {shown(output.with_name(REJECTS))}")
     if outcome.without_row:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from connections_env.examples import ID_PREFIX, GoodRow, count_row, exported
+from connections_env.examples import GoodRow, before_reduction, count_row, exported, exported_id
 from connections_env.game import Status
 from connections_env.play import replay_rollout
 from connections_env.records import Category, history_of
@@ -29,7 +29,7 @@ class Guess(BaseModel):
 
 
 class SftRow(BaseModel):
-    """A row of the final dataset. Every key is in every row; floats are floats.
+    """A row of the final dataset: `schema.MEANINGS` says what is in each column. Every key is in every row.
 
     Nothing is null in one row and a value in another: Arrow takes a column's type from the first rows of a file, and a
     column that is null there cannot take text later.
@@ -41,7 +41,6 @@ class SftRow(BaseModel):
     completion: list[dict[str, str]]
     reward: float
     accuracy: float
-    """Right guesses over the player's guesses."""
     guess_history: list[Guess]
     categories: list[Category]
     ruleset: str
@@ -51,26 +50,17 @@ class SftRow(BaseModel):
     rollout_id: str
     source: str
     model: str
-    """Of the last reply."""
     reply_models: list[str]
-    """Of each reply; empty where nobody wrote it down."""
     simulated: bool
     resumed_turns: int
     turns_before_cut: int
-    """Replies from before the last cut; 0 where nothing was cut."""
     truncate: str
-    """`none`, or the ways in which turns were cut, in their order; `unknown` where another tool cut them."""
     reduced: bool
     reducer_model: str
-    """Empty where the row was not reduced; several are separated by commas."""
     tokens_before: int
-    """What `num_tokens` was before the row was reduced; the same where it was not."""
     num_turns: int
-    """Replies of the player."""
     num_tokens: int
-    """Of prompt and completion together, as rendered: what a trainer's `max_length` has to hold."""
     max_reply_tokens: int
-    """Of the longest reply."""
     tokenizer: str
 
 
@@ -78,11 +68,11 @@ def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
     """The dataset's row of a game; history and figures come from its replay. Raises `Disagrees`."""
     _, states = replay_rollout(row)
     end, counts = states[-1], count_row(row, tokenizer)
+    # Another tool may not say how it cut.
     ways = dict.fromkeys(cut.truncate or "unknown" for cut in row.cuts)
     right = sum(turn.status == "correct" for turn in end.player_turns)
-    before = row.model_copy(update={"completion": row.original_completion or row.completion})
     return SftRow(
-        puzzle_id=ID_PREFIX + row.info.puzzle_id,
+        puzzle_id=exported_id(row.info.puzzle_id),
         prompt=exported(row.prompt),
         completion=exported(row.completion),
         reward=reward(end),
@@ -103,7 +93,7 @@ def build_row(row: GoodRow, tokenizer: Tokenizer) -> SftRow:
         truncate=", ".join(ways) or "none",
         reduced=row.reduced,
         reducer_model=", ".join(map(public_name, row.reducer_models)),
-        tokens_before=count_row(before, tokenizer).sequence,
+        tokens_before=count_row(before_reduction(row), tokenizer).sequence,
         num_turns=len(row.replies),
         num_tokens=counts.sequence,
         max_reply_tokens=max(counts.replies),

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from connections_env.parsing import Asked, canonical, read_themes, reasoning_of
 from connections_env.play import Job, make_rollout, replay_rollout
+from connections_env.puzzles import board_hash
 from connections_env.records import Message, Rollout
 from connections_env.tokens import Counts, Tokenizer, count_game
 from connections_env.truncation import Truncate
@@ -39,9 +40,8 @@ class GoodRow(Rollout):
     reduced: bool = False
     reducer_models: list[str] = Field(default_factory=list)
     """Who shortened its replies."""
-    tokens_before: int | None = Field(default=None, ge=0)
-    """Tokens of the completion as rendered, before it was reduced; None where it was not."""
     original_completion: list[Message] | None = None
+    """What it was before it was reduced; None where it was not."""
 
 
 class RejectedRow(Rollout):
@@ -78,6 +78,12 @@ def canonical_row(rollout: Rollout, **fields: Any) -> GoodRow:
     return GoodRow(**(dict(rollout) | kept | fields))
 
 
+def exported_id(puzzle_id: str, items: Iterable[str] = ()) -> str:
+    """A puzzle's id in the dataset; it takes the board's `items` where another puzzle there has the same id."""
+    tail = f"-{board_hash(items)[:8]}" if items else ""
+    return f"{ID_PREFIX}{puzzle_id}{tail}"
+
+
 def exported(messages: Iterable[Message]) -> list[dict[str, str]]:
     """Messages as a trainer gets them."""
     return [{"role": message.role, "content": message.content} for message in messages]
@@ -86,6 +92,11 @@ def exported(messages: Iterable[Message]) -> list[dict[str, str]]:
 def count_row(row: Rollout, tokenizer: Tokenizer) -> Counts:
     """The tokens of a row, as a trainer will count them."""
     return count_game(exported(row.prompt), exported(row.completion), tokenizer)
+
+
+def before_reduction(row: GoodRow) -> GoodRow:
+    """A row with the completion that it had before it was reduced; as it is where it was not."""
+    return row.model_copy(update={"completion": row.original_completion or row.completion})
 
 
 def looks_like(row: Mapping[str, Any]) -> str:

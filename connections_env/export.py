@@ -55,6 +55,11 @@ class Export:
     """Where a `hf` folder is to be sent."""
 
     @property
+    def has_entry(self) -> bool:
+        """Is it what LLaMA-Factory reads by the `dataset_info.json` beside it?"""
+        return (self.layout, self.reasoning) == ("messages", "inline")
+
+    @property
     def layouts(self) -> tuple[Format, ...]:
         return HF_LAYOUTS if self.layout == "hf" else (self.layout,)
 
@@ -170,6 +175,7 @@ def _check_folder_flags(args: argparse.Namespace) -> None:
 
 def _check_split(layout: Format, parquet: bool) -> None:
     why = {
+        "openai": "what takes that format refuses messages with reasoning_content, or any other key of their own",
         "sharegpt": "its turns have no place for reasoning but their text",
         "per-turn": "its earlier replies carry no reasoning, and templates that take it off show that of the last one",
         "hf": "its Parquet has one set of keys for all messages, so that most would have a null reasoning_content",

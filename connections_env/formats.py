@@ -110,27 +110,42 @@ def parquet(table: "pyarrow.Table") -> bytes:
     return bytes(sink.getvalue())
 
 
-def dataset_info(file: Path, export: Export) -> str | None:
-    """The `dataset_info.json` by which LLaMA-Factory finds a file; the entries of other datasets in it are kept.
+def dataset_info(file: Path) -> str:
+    """The `dataset_info.json` by which LLaMA-Factory finds a file of messages; other entries in it are kept.
 
-    None where there is nothing to write. LLaMA-Factory reads the content of messages alone: a file whose reasoning
-    stands beside it has no entry, since it would be trained on without. Raises `UsageError` for a file that is none.
+    Raises `UsageError` where there is a file of that name that is none of LLaMA-Factory's.
     """
     path = file.with_name(DATASET_INFO)
-    try:
-        entries = json.loads(path.read_bytes()) if path.is_file() else {}
-    except ValueError:
-        entries = None
-    # The datasets library has files of this name too, with other things than an object for each dataset.
-    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+    if (entries := _info_entries(path)) is None:
         raise UsageError(
             f"{shown(path)} is not a dataset_info.json of LLaMA-Factory; move it, or choose another output"
         )
-    before = dict(entries)
-    entries.pop(file.stem, None)
-    if export.reasoning == "inline":
-        entries[file.stem] = info_entry(file.name)
-    return None if entries == before == {} else info_text(entries)
+    return info_text(entries | {file.stem: info_entry(file.name)})
+
+
+def dataset_info_without(file: Path) -> str | None:
+    """The `dataset_info.json` without what it said of a file that is not `messages` now; None where it said nothing.
+
+    LLaMA-Factory reads the content of messages alone, so one whose reasoning stands beside it has no entry either: it
+    would be trained on without.
+    """
+    entries, ours = _info_entries(file.with_name(DATASET_INFO)) or {}, info_entry(file.name)
+    there = entries.get(file.stem, {})
+    if any(there.get(name) != ours[name] for name in ("file_name", "columns")):
+        return None  # an entry that somebody else wrote may well be of the file as it is now
+    return info_text({name: entry for name, entry in entries.items() if name != file.stem})
+
+
+def _info_entries(path: Path) -> dict[str, Row] | None:
+    """The entries of a `dataset_info.json`; none where there is no file, None where it is another kind of file."""
+    try:
+        entries = json.loads(path.read_bytes()) if path.is_file() else {}
+    except (ValueError, RecursionError):
+        return None
+    # The datasets library has files of this name too, with other things than an object for each dataset.
+    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+        return None
+    return entries
 
 
 def info_entry(name: str) -> Row:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from connections_env.entries import TRAINER, Entry
-from connections_env.examples import GoodRow, JobRow
+from connections_env.examples import GoodRow, JobRow, before_reduction, count_row
 from connections_env.game import WON
 from connections_env.lineage import played_by
 from connections_env.paint import Look, Paint, cells, cut, padded, wrapped
@@ -11,6 +11,7 @@ from connections_env.play import Disagrees, replay_rollout
 from connections_env.quality import facts_of
 from connections_env.records import SIMULATED, Rollout
 from connections_env.terminal import counted, visible
+from connections_env.tokens import load_tokenizer
 from connections_env.truncation import kept_turns
 
 _LABEL = 9  # columns of the names of figures
@@ -148,8 +149,9 @@ def _tokens(rollout: Rollout) -> list[str]:
         fields.append(f"{seconds:,.1f} s")
     if isinstance(rollout, GoodRow) and rollout.reduced:
         fields.append(f"reduced by {visible(', '.join(rollout.reducer_models))} (--before shows the original)")
-        if rollout.tokens_before:
-            fields.append(f"the game had {rollout.tokens_before:,} before, {TRAINER}")
+        if rollout.original_completion:
+            before = count_row(before_reduction(rollout), load_tokenizer()).completion
+            fields.append(f"the game had {before:,} before, {TRAINER}")
     return fields
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connections_env.arguments import UsageError
-from connections_env.examples import ID_PREFIX
+from connections_env.examples import exported_id
 from connections_env.puzzles import Puzzle
 from connections_env.records import Rollout
 from connections_env.sources import SourceError, load_puzzles, other_splits
@@ -49,7 +49,10 @@ class HeldOut:
             self.boards_of_ids.setdefault(row.puzzle.key, listed)
 
     def _listed(self, row: Rollout) -> str | None:
-        return self.ids.get(row.info.puzzle_id) or self.ids.get(ID_PREFIX + row.info.puzzle_id)
+        """By its id as its source writes it, or in either way in which a dataset may."""
+        puzzle_id, items = row.info.puzzle_id, row.info.all_words
+        names = (puzzle_id, exported_id(puzzle_id), exported_id(puzzle_id, items))
+        return next((self.ids[name] for name in names if name in self.ids), None)
 
 
 def hold_out(held: HeldOut, what: str) -> None:

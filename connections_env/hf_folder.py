@@ -6,23 +6,21 @@ from pathlib import Path
 
 from connections_env import card
 from connections_env.arguments import UsageError
-from connections_env.card_head import LICENSE_FILE, Place, cut_of, head
+from connections_env.card_head import LICENSE_FILE, Shard, boundary_of, head
 from connections_env.dataset import SftRow
 from connections_env.export import is_address
 from connections_env.files import shown
 from connections_env.formats import DATASET_INFO, INFO_NAMES, Game, Row, arrow, info_entry, info_text, parquet
 from connections_env.plots import histogram
 from connections_env.puzzles import board_key
-from connections_env.schema import HF_LAYOUTS
+from connections_env.schema import HF_LAYOUTS, SPLITS, shard_file
 from connections_env.snippets import TEMPLATE, TEMPLATE_FILE
-from connections_env.splits import Cut
+from connections_env.splits import Boundary
 
-SPLITS = ("train", "test")
 CARD = "README.md"
-_OURS = re.compile(
-    rf"{CARD}|{LICENSE_FILE}|{re.escape(TEMPLATE)}|{re.escape(DATASET_INFO)}|plots/(?:tokens|turns|rewards)\.svg|"
-    rf"(?:{'|'.join(HF_LAYOUTS)})/(?:{'|'.join(SPLITS)})-00000-of-00001\.parquet"
-)
+_PLOTS = ("plots/tokens.svg", "plots/turns.svg", "plots/rewards.svg")
+_SHARDS = (shard_file(layout, split) for layout in HF_LAYOUTS for split in SPLITS)
+_OURS = frozenset([CARD, LICENSE_FILE, TEMPLATE, DATASET_INFO, *_PLOTS, *_SHARDS])
 
 
 def check_folder(folder: Path) -> None:
@@ -41,7 +39,7 @@ def check_ours(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"{shown(folder)} is a file; name a folder")
     there = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
-    strange = next((name for name in there if not _OURS.fullmatch(name)), None)
+    strange = next((name for name in there if name not in _OURS), None)
     written_here = CARD in there and card.MADE_HERE in (folder / CARD).read_text(encoding="utf-8", errors="replace")
     if strange is None and there and not written_here:
         strange = there[0]
@@ -56,36 +54,32 @@ def key_of(game: SftRow) -> str:
     return board_key(item for category in game.categories for item in category.members)
 
 
-def split_games(games: Sequence[Game], cut: Cut) -> dict[str, list[Game]]:
+def split_games(games: Sequence[Game], boundary: Boundary) -> dict[str, list[Game]]:
     """The games by split; a split without games is left out."""
     found: dict[str, list[Game]] = {split: [] for split in SPLITS}
     for game in games:
-        found["test" if cut.holds(key_of(game[0])) else "train"].append(game)
+        found["test" if boundary.holds(key_of(game[0])) else "train"].append(game)
     return {split: them for split, them in found.items() if them}
 
 
-def folder_cut(folder: Path) -> Cut | None:
+def folder_boundary(folder: Path) -> Boundary | None:
     """How the folder that is to be replaced was split; None where there is none, or it does not tell."""
     try:
-        return cut_of((folder / CARD).read_text(encoding="utf-8"))
+        return boundary_of((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         return None
 
 
-def _file_name(split: str) -> str:
-    return f"{split}-00000-of-00001.parquet"
-
-
 def folder_files(splits: Mapping[str, Sequence[Game]], about: card.About) -> dict[str, bytes]:
     """The files of the folder by name."""
-    rows: dict[Place, list[Row]] = {
+    rows: dict[Shard, list[Row]] = {
         (layout, split): [row for _, rows in games for row in rows[layout]]
         for layout in HF_LAYOUTS
         for split, games in splits.items()
     }
-    tables = {place: arrow(them, place[0]) for place, them in rows.items()}
-    parquets = {place: parquet(table) for place, table in tables.items()}
-    files = {f"{layout}/{_file_name(split)}": content for (layout, split), content in parquets.items()}
+    tables = {shard: arrow(them, shard[0]) for shard, them in rows.items()}
+    parquets = {shard: parquet(table) for shard, table in tables.items()}
+    files = {shard_file(*shard): content for shard, content in parquets.items()}
     games = [row for those in splits.values() for row, _ in those]
     lengths: dict[str, int] = {
         layout: card.longest([row for split in splits for row in rows[layout, split]]) for layout in HF_LAYOUTS
@@ -94,35 +88,36 @@ def folder_files(splits: Mapping[str, Sequence[Game]], about: card.About) -> dic
         name=card.NAME,
         size=card.size_category(len(games)),
         simulated=any(game.simulated for game in games),
-        rows={place: len(them) for place, them in rows.items()},
-        in_memory={place: table.nbytes for place, table in tables.items()},
-        in_files={place: len(content) for place, content in parquets.items()},
+        rows={shard: len(them) for shard, them in rows.items()},
+        in_memory={shard: table.nbytes for shard, table in tables.items()},
+        in_files={shard: len(content) for shard, content in parquets.items()},
         export=about.export,
-        cut=about.cut,
+        boundary=about.boundary,
     )
     body = card.text(games, {split: len(those) for split, those in splits.items()}, lengths, about)
     files[CARD] = (top + body).encode()
     if about.export.license_link and not is_address(about.export.license_link):
         files[LICENSE_FILE] = Path(about.export.license_link).read_bytes()
     files[TEMPLATE] = TEMPLATE_FILE.read_bytes()
-    entries = {INFO_NAMES[split]: info_entry(f"messages/{_file_name(split)}") for split in splits}
+    entries = {INFO_NAMES[split]: info_entry(shard_file("messages", split)) for split in splits}
     files[DATASET_INFO] = info_text(entries).encode()
-    files |= {f"plots/{name}.svg": drawn.encode() for name, drawn in _plots(games)}
+    files |= {name: drawn.encode() for name, drawn in zip(_PLOTS, _plots(games), strict=True)}
     return files
 
 
-def _plots(games: Sequence[SftRow]) -> Iterator[tuple[str, str]]:
+def _plots(games: Sequence[SftRow]) -> Iterator[str]:
+    """By tokens, by turns and by rewards."""
     kinds = sorted({game.doctoring_type for game in games}, reverse=True)  # none, then gameplay
 
-    def by_kind(name: str) -> dict[str, list[float]]:
+    def by_doctoring(name: str) -> dict[str, list[float]]:
         return {f"doctoring {kind}": [getattr(g, name) for g in games if g.doctoring_type == kind] for kind in kinds}
 
-    yield "tokens", histogram("Games by length in tokens, prompt included", "tokens", by_kind("num_tokens"))
-    yield "turns", histogram("Games by turns", "turns", by_kind("num_turns"), whole=True)
+    yield histogram("Games by length in tokens, prompt included", "tokens", by_doctoring("num_tokens"))
+    yield histogram("Games by turns", "turns", by_doctoring("num_turns"), whole=True)
     groups = card.by_kind(games)
     several = len({ruleset for ruleset, _ in groups}) > 1
     rewards = {
         f"{ruleset}, {kind}" if several else f"doctoring {kind}": [game.reward for game in them]
         for (ruleset, kind), them in groups.items()
     }
-    yield "rewards", histogram("Games by reward", "reward", rewards)
+    yield histogram("Games by reward", "reward", rewards)

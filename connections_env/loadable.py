@@ -34,15 +34,21 @@ def unloadable(row: Mapping[str, Any], layout: Format, reasoning: Reasoning = "i
         return found  # what follows can rely on the form
     if not row.get("puzzle_id", ID_PREFIX).startswith(ID_PREFIX):
         found.append(f"id: {row['puzzle_id']!r} lacks the prefix {ID_PREFIX!r}, without which ids can look like dates")
-    return [*found, *_talk_problems(row, layout, split=split)]
+    prompt, completion = _parts(row, layout)
+    if layout == "per-turn" and len(completion) > 1:
+        found.append(f"roles: a completion of {len(completion)} messages, where one reply is to be learned")
+    return [*found, *talk_problems(prompt, completion), *_reasonings(prompt, completion, split=split)]
 
 
 def _column_problems(row: Mapping[str, Any], layout: Format) -> Iterator[str]:
     due = columns(layout)  # of no layout both messages and prompt
-    for name in row.keys() - due.keys():
-        yield f"columns: {name!r} is none of this layout{', and trainers misread it' if name in RESERVED else ''}"
-    for name in due.keys() - row.keys():
-        yield f"columns: {name!r} is missing"
+    for name in row:
+        if name not in due:
+            misread = ", and trainers misread it" if name in RESERVED else ""
+            yield f"columns: {name!r} is none of this layout{misread}"
+    for name in due:
+        if name not in row:
+            yield f"columns: {name!r} is missing"
 
 
 def _leaf_columns(kind: Any, where: str) -> Iterator[str]:
@@ -103,23 +109,31 @@ def _inference_problems(leaves: Mapping[str, Sequence[Any]]) -> Iterator[str]:
             yield f"empty: {where} has no value to tell its type by"
 
 
-def _talk_problems(row: Mapping[str, Any], layout: Format, *, split: bool) -> Iterator[str]:
-    """What a chat template would stumble over."""
-    prompt, completion = _parts(row, layout)
+def talk_problems(prompt: Sequence[Mapping[str, str]], completion: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Where messages are no conversation that a chat template renders as it is meant, each as `reason: detail`.
+
+    Of a game before it is laid out (`validation.problems`) as of each row that is made of it.
+    """
     for nth, message in enumerate((*prompt, *completion), 1):
         for name, text in message.items():
             if not text.strip():
                 yield f"empty message: {name} of message {nth}"
     roles = [message["role"] for message in (*prompt, *completion)]
-    spoken = roles[roles[:1] == ["system"] :]
+    spoken = roles[1:] if roles[:1] == ["system"] else roles
     if spoken != ["assistant" if nth % 2 else "user" for nth in range(len(spoken))]:
         yield "roles: after the system message, user and assistant take turns"
     if [message["role"] for message in prompt[-1:]] != ["user"]:
         yield "roles: a prompt ends with user"
-    if completion[:1] and (completion[0]["role"], completion[-1]["role"]) != ("assistant", "assistant"):
-        yield "roles: a completion starts and ends with assistant"
-    if not completion or (layout == "per-turn" and len(completion) > 1):
-        yield f"roles: a completion of {len(completion)} messages"
+    if [message["role"] for message in completion[:1]] != ["assistant"]:
+        yield "roles: a completion starts with assistant"
+    if [message["role"] for message in completion[-1:]] != ["assistant"]:
+        yield "no last reply: a completion ends with assistant"
+
+
+def _reasonings(
+    prompt: Sequence[Mapping[str, str]], completion: Sequence[Mapping[str, str]], *, split: bool
+) -> Iterator[str]:
+    """Where the reasoning of a reply is not where it belongs."""
     for nth, message in enumerate((*prompt, *completion), 1):
         learned = message["role"] == "assistant" and nth > len(prompt)
         yield from (f"{why} (message {nth})" for why in _reasoning_problems(message, split=split, learned=learned))

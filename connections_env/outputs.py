@@ -13,16 +13,16 @@ from connections_env.card import About
 from connections_env.dataset import public_name
 from connections_env.export import Export
 from connections_env.files import results_number, shown
-from connections_env.formats import DATASET_INFO, Game, arrow, dataset_info, jsonl, parquet
+from connections_env.formats import DATASET_INFO, Game, arrow, dataset_info, dataset_info_without, jsonl, parquet
 from connections_env.hf_folder import check_folder, folder_files, split_games
 from connections_env.json_lines import BadRow
+from connections_env.prompts import FIRST_WORDS
 from connections_env.selection import Outcome
 from connections_env.steps import MADE_BY as STEP_FILES
 from connections_env.terminal import notify
 from connections_env.tokens import Limits
 
 REJECTS, RERUN = "sft_rejects.jsonl", "rerun_puzzles.txt"
-OPENING = "You are playing Connections."  # `prompts.rules`
 
 
 def dataset_files(games: Sequence[Game], output: Path, export: Export) -> dict[Path, Iterable[str] | bytes]:
@@ -33,14 +33,18 @@ def dataset_files(games: Sequence[Game], output: Path, export: Export) -> dict[P
         files[output.with_suffix(".parquet")] = parquet(arrow(rows, export.layout))
     elif output.with_suffix(".parquet").exists():
         notify(f"{shown(output.with_suffix('.parquet'))} is of an earlier run; --parquet writes it anew")
-    if export.layout == "messages" and (info := dataset_info(output, export)) is not None:
-        files[output.with_name(DATASET_INFO)] = info.encode()
+    info = output.with_name(DATASET_INFO)
+    if export.has_entry:
+        files[info] = dataset_info(output).encode()
+    elif (without := dataset_info_without(output)) is not None:
+        files[info] = without.encode()
+        notify(f"{shown(info)} has no entry {output.stem} any more: {shown(output)} is no longer what it said")
     return files
 
 
 def hf_files(outcome: Outcome, output: Path, export: Export, limits: Limits) -> dict[str, bytes]:
     """The dataset as a folder. Raises `BadRow` where nothing is left to train on."""
-    splits = split_games(outcome.games, outcome.cut)
+    splits = split_games(outcome.games, outcome.boundary)
     outcome.splits = {split: len(games) for split, games in splits.items()}
     if "train" not in splits:
         games = "the one game" if outcome.accepted == 1 else f"all {outcome.accepted} games"
@@ -57,7 +61,7 @@ def hf_files(outcome: Outcome, output: Path, export: Export, limits: Limits) -> 
     )
     # As the command named it where that can be told to others; never the folders of this machine.
     folder = output.name if Path(shown(output.absolute())).is_absolute() else shown(output.absolute())
-    return folder_files(splits, About(export, limits, folder, outcome.cut, admission))
+    return folder_files(splits, About(export, limits, folder, outcome.boundary, admission))
 
 
 def _published(counts: Mapping[str, int]) -> Counter[str]:
@@ -70,8 +74,9 @@ def _published(counts: Mapping[str, int]) -> Counter[str]:
 
 def check_output(output: Path, inputs: Sequence[Path] = (), export: Export = Export()) -> None:  # noqa: B008  (frozen)
     """Raises `UsageError` for a dataset that would replace anything but an earlier dataset."""
-    taken = output.name in (*STEP_FILES, REJECTS, RERUN, DATASET_INFO) or results_number(output) is not None
-    if taken or output.resolve() in {path.resolve() for path in inputs}:
+    if output.resolve() in {path.resolve() for path in inputs}:
+        raise UsageError(f"{shown(output)} is an input, which is never written over; choose another output")
+    if output.name in (*STEP_FILES, REJECTS, RERUN, DATASET_INFO) or results_number(output) is not None:
         raise UsageError(f"{shown(output)} is the name of another file of ours; choose another output")
     if export.layout == "hf":
         check_folder(output)
@@ -85,8 +90,8 @@ def check_output(output: Path, inputs: Sequence[Path] = (), export: Export = Exp
             raise UsageError(f"{shown(path)} is a folder; name a file in it")
         if path.exists() and not is_dataset(path):
             raise UsageError(f"{shown(path)} is there and no dataset of this step; choose another output")
-    if export.layout == "messages":
-        dataset_info(output, export)
+    if export.has_entry:
+        dataset_info(output)
 
 
 def is_dataset(path: Path) -> bool:
@@ -97,7 +102,7 @@ def is_dataset(path: Path) -> bool:
     if not isinstance(row, dict):
         return False
     # Many files hold messages and nothing else; ours open with the rules of the game.
-    return {"puzzle_id", "doctoring_type"} <= row.keys() or OPENING in str(row.get("messages"))[:200]
+    return {"puzzle_id", "doctoring_type"} <= row.keys() or FIRST_WORDS in str(row.get("messages"))[:200]
 
 
 def _first_of_jsonl(path: Path) -> Any:

@@ -9,6 +9,9 @@ from connections_env.rulesets import Ruleset
 
 Message = dict[str, str]
 
+FIRST_WORDS = "You are playing Connections."
+"""Of the rules, and so of every conversation."""
+
 
 def opening(seen: Observation) -> list[Message]:
     """The system message and the first user message."""
@@ -27,7 +30,7 @@ def rules(ruleset: Ruleset) -> str:
     themes = (
         "\n- When all groups are found, you name the theme of each, in a single reply." if ruleset.asks_themes else ""
     )
-    return f"""You are playing Connections. A board of items divides into groups of equal size. The items of a group \
+    return f"""{FIRST_WORDS} A board of items divides into groups of equal size. The items of a group \
 share a theme, and each item belongs to exactly one group, though some look as if they would fit another.
 
 Rules:

@@ -60,7 +60,12 @@ def board_key(items: Iterable[str]) -> str:
 
 def derived_id(items: Iterable[str]) -> str:
     """An id for a board that came without one; the same board always gets the same."""
-    return "board-" + hashlib.sha256(board_key(items).encode("utf-8", "replace")).hexdigest()[:12]
+    return f"board-{board_hash(items)[:12]}"
+
+
+def board_hash(items: Iterable[str]) -> str:
+    """A hash of a board's key, in hexadecimal digits."""
+    return hashlib.sha256(board_key(items).encode("utf-8", "replace")).hexdigest()
 
 
 def shuffled(items: Sequence[str]) -> tuple[str, ...]:

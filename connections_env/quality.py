@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from connections_env.game import WON, is_mistake
 from connections_env.records import Rollout
+from connections_env.rewards import perfect
 from connections_env.rulesets import Ruleset
 
 Rank = tuple[float, ...]
@@ -64,14 +65,14 @@ def rejection(facts: Facts) -> str | None:
 def rank(facts: Facts, kept: int) -> Rank:
     """Sorts a puzzle's rollouts, the best first; `kept` is the number of turns a truncation would keep of this one.
 
-    Good ones by reward, then by fewest tokens a reply; bad ones by what is kept: anything at all, the most groups, the
-    fewest mistakes, the fewest tokens.
+    Good ones by reward, as a share of what perfect play by their rules earns, then by fewest tokens a reply; bad ones
+    by what is kept: anything at all, the most groups, the fewest mistakes, the fewest tokens.
     """
     return good_rank(facts) if rejection(facts) is None else bad_rank(facts, kept)
 
 
 def good_rank(facts: Facts) -> Rank:
-    return (0, -facts.reward, sum(facts.tokens) / max(len(facts.tokens), 1))
+    return (0, -facts.reward / perfect(facts.ruleset), sum(facts.tokens) / max(len(facts.tokens), 1))
 
 
 def bad_rank(facts: Facts, kept: int) -> Rank:

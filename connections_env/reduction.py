@@ -171,7 +171,6 @@ class Reducer:
                 "reply_estimated": estimated if any(estimated) else [],
                 "reduced": True,
                 "reducer_models": [*dict.fromkeys([*row.reducer_models, *sorted(game.models)])],
-                "tokens_before": row.tokens_before or before.completion,
                 "original_completion": row.original_completion or row.completion,
                 "simulated": row.simulated or game.simulated,
             }

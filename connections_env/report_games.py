@@ -11,7 +11,7 @@ from heapq import heappush, heappushpop
 from typing import Any, NamedTuple
 
 from connections_env.dataset import public_name
-from connections_env.examples import GoodRow, count_row
+from connections_env.examples import GoodRow, before_reduction, count_row
 from connections_env.foreign import rollout_at
 from connections_env.game import WON
 from connections_env.lineage import played_by
@@ -120,8 +120,11 @@ class Packed:
         size = number = 0
         for pick in picks:
             row, retold = whole_row(self.source, pick.spot)
-            counts = count_row(row, self.tokenizer) if self.tokenizer and isinstance(row, GoodRow) else None
-            shown = counted_for_list(self.source, pick.spot, row, counts)
+            counts = before = None
+            if self.tokenizer and isinstance(row, GoodRow):
+                counts = count_row(row, self.tokenizer)
+                before = count_row(before_reduction(row), self.tokenizer) if row.original_completion else None
+            shown = counted_for_list(self.source, pick.spot, row, counts, before)
             line = json.dumps(game_of(row, self.tokenizer, counts) | {"retold": retold})
             self.rows.append(self._listed(row, pick, shown, number, len(lines)))
             lines.append(line)
@@ -174,13 +177,14 @@ class Packed:
         }
 
 
-def counted_for_list(source: Source, spot: Spot, row: Rollout, counts: Counts | None) -> Tokens:
+def counted_for_list(source: Source, spot: Spot, row: Rollout, counts: Counts | None, before: Counts | None) -> Tokens:
     """The tokens of a game, in the measure of the page: as its replies were charged, of a dataset as a trainer counts.
 
-    A game that was played and then reduced has both, the first before and the second after.
+    A game that was played and then reduced has both, the first before and the second after; `counts` are a trainer's,
+    `before` those of what a reduced game was.
     """
     if source.examples and isinstance(row, GoodRow) and counts:
-        return Tokens(counts.completion, row.tokens_before if row.reduced else None, 0)
+        return Tokens(counts.completion, before.completion if before else None, 0)
     if isinstance(row, GoodRow) and row.reduced and counts:
         played = rollout_at(source.paths[spot.file], spot.offset)
         return Tokens(sum(counts.replies), sum(played.reply_tokens), played.tokens_estimated)

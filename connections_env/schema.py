@@ -1,5 +1,7 @@
 """The columns of the final dataset: one table, from which its Features, Parquet schema, card and checks are made.
 
+`dataset.SftRow` has the same columns as fields, which a test holds; what each means is told here alone.
+
 A type is the name of an Arrow type, a list with the type of its entries, or a dict of fields; `or null` is said where
 a value may be missing. Nothing else is ever null, and every key is in every row: Arrow takes a column's type from the
 first rows of a file, so a column that is empty there cannot take text later.
@@ -16,6 +18,8 @@ Reasoning = Literal["inline", "split"]
 REASONINGS: tuple[Reasoning, ...] = get_args(Reasoning)
 HF_LAYOUTS: tuple[Format, ...] = ("trl", "messages", "per-turn")
 """The configs of a `hf` folder, the default one first."""
+SPLITS = ("train", "test")
+"""Of a `hf` folder."""
 
 MESSAGES = [{"role": "string", "content": "string"}]
 TURNS = [{"from": "string", "value": "string"}]
@@ -52,7 +56,8 @@ _ABOUT_THE_GAME = {name: kind for name, kind in GAME.items() if name not in ("pu
 
 # Of the columns of all layouts, for the card.
 MEANINGS = {
-    "puzzle_id": "the source's id, with a prefix that keeps ids like 2024-01-05 from being read as dates",
+    "puzzle_id": "the source's id, with a prefix that keeps ids like 2024-01-05 from being read as dates; a hash of "
+    "its items follows where puzzles here share an id",
     "prompt": "`role` and `content` of the messages up to the first reply, in `per-turn` up to the one to learn",
     "completion": "all messages from the first reply to the last, in `per-turn` one reply",
     "messages": "the whole conversation",
@@ -72,7 +77,7 @@ MEANINGS = {
     "simulated": "did a simulated player write any of it? for trying things out",
     "resumed_turns": "replies that come from an earlier game which this one goes on from",
     "turns_before_cut": "replies from before the last cut, where turns were cut; 0 where none were",
-    "truncate": "`none`, or how turns were cut (see doctoring below), in order where they were cut in several ways",
+    "truncate": "`none`, or how turns were cut (see doctoring below), in order where they were cut in several ways; `unknown` where another tool cut",
     "reduced": "was reasoning shortened?",
     "reducer_model": "by which model, or models; empty where not",
     "tokens_before": "`num_tokens` before it was shortened",
@@ -103,6 +108,11 @@ def columns(layout: Format) -> dict[str, Any]:
         kept = {name: kind for name, kind in _ABOUT_THE_GAME.items() if name != "tokens_before"}
         return {"puzzle_id": "string", "prompt": MESSAGES, "completion": MESSAGES, "turn": "int64", **kept}
     return GAME
+
+
+def shard_file(layout: Format, split: str) -> str:
+    """The file of a config's split, as named from the `hf` folder; the hub's name for one that is the only one."""
+    return f"{layout}/{split}-00000-of-00001.parquet"
 
 
 def features(layout: Format) -> "datasets.Features":

@@ -9,16 +9,16 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from connections_env.dataset import SftRow, build_row
-from connections_env.examples import GoodRow, looks_like
+from connections_env.examples import ID_PREFIX, GoodRow, exported_id, looks_like
 from connections_env.export import Export
 from connections_env.files import read_lines, shown
-from connections_env.formats import Game, rows_of
+from connections_env.formats import Game, Rows, rows_of
 from connections_env.heldout import HeldOut
 from connections_env.json_lines import BadRow, FutureRow, first_problem, read_object
 from connections_env.loadable import unloadable
 from connections_env.play import Disagrees
 from connections_env.quality import Rank, facts_of, rank
-from connections_env.splits import Cut
+from connections_env.splits import Boundary
 from connections_env.steps import spare_row
 from connections_env.validation import Requirements, problems
 
@@ -79,7 +79,7 @@ class Outcome:
     """What is in the dataset, and its rows in the layouts that are written."""
     splits: dict[str, int] = field(default_factory=dict)
     """Games by split, where there are splits."""
-    cut: Cut = field(default_factory=Cut)
+    boundary: Boundary = field(default_factory=Boundary)
     """Between the splits."""
     written: bool = False
     better_in: int = 0
@@ -89,6 +89,10 @@ class Outcome:
     spare_rejects: list[Reject] = field(default_factory=list)
     """Other rollouts of their puzzles, looked up in results files, that were refused too."""
     spares_used: int = 0
+    with_row: list[str] = field(default_factory=list)
+    """Ids, as their sources write them, of the puzzles in the dataset."""
+    same_id: int = 0
+    """Of those, the puzzles whose id another one has too."""
     without_row: list[str] = field(default_factory=list)
     """Ids of the puzzles that another game could still bring in."""
     held_out: HeldOut = field(default_factory=HeldOut)
@@ -172,7 +176,29 @@ def choose_all(candidates: Iterable[Candidate], need: Requirements, export: Expo
             chosen.append(found)
         elif not need.held_out.where(group[0].row):
             outcome.without_row.append(group[0].row.info.puzzle_id)
-    outcome.games = [game for _, game in sorted(chosen, key=lambda one: one[0])]
+    games = [game for _, game in sorted(chosen, key=lambda one: one[0])]
+    outcome.with_row = [row.puzzle_id.removeprefix(ID_PREFIX) for row, _ in games]
+    outcome.games, outcome.same_id = told_apart(games)
+
+
+def told_apart(games: Sequence[Game]) -> tuple[list[Game], int]:
+    """The games, each under an id of its own, and how many had to be given one: many sources count from 1.
+
+    All that share an id get a hash of their items, and none keeps it bare: so the order of the inputs does not matter,
+    and no id means one puzzle here and another there.
+    """
+    bearers = Counter(row.puzzle_id for row, _ in games)
+    shared = [bearers[row.puzzle_id] > 1 for row, _ in games]
+    return [_with_hash(*game) if alike else game for game, alike in zip(games, shared, strict=True)], sum(shared)
+
+
+def _with_hash(made: SftRow, rows: Rows) -> Game:
+    items = [item for category in made.categories for item in category.members]
+    named = {"puzzle_id": exported_id(made.puzzle_id.removeprefix(ID_PREFIX), items)}
+    again: Rows = {
+        layout: [row | named if named.keys() <= row.keys() else row for row in them] for layout, them in rows.items()
+    }
+    return made.model_copy(update=named), again
 
 
 def choose(group: Sequence[Candidate], need: Requirements, export: Export, outcome: Outcome) -> tuple[int, Game] | None:

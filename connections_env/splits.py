@@ -13,7 +13,7 @@ from connections_env.terminal import counted
 
 
 @dataclass(frozen=True)
-class Cut:
+class Boundary:
     """Where the test split ends: the puzzles placed below `below` are in it, whatever else there is."""
 
     size: float = 0.0
@@ -31,18 +31,18 @@ def place(key: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def cut_for(size: float, earlier: Sequence[Cut], puzzles: Callable[[], Collection[str]]) -> Cut:
-    """The cut for a share, or for so many of the `puzzles` (keys).
+def boundary_for(size: float, earlier: Sequence[Boundary], puzzles: Callable[[], Collection[str]]) -> Boundary:
+    """The boundary for a share, or for so many of the `puzzles` (keys).
 
-    A number that made a cut in an `earlier` dataset stays that cut: puzzles that came since would push others out.
+    A number that made a boundary in an `earlier` dataset stays that one: puzzles that came since would push others out.
     """
     if size < 1:
-        return Cut(size, size)
-    if same := next((cut for cut in earlier if cut.size == size), None):
+        return Boundary(size, size)
+    if same := next((one for one in earlier if one.size == size), None):
         return same
     places = sorted(map(place, puzzles()))
     number = int(size)
-    return Cut(size, _between(*places[number - 1 : number + 1]) if number < len(places) else 1.0)
+    return Boundary(size, _between(*places[number - 1 : number + 1]) if number < len(places) else 1.0)
 
 
 def _between(low: float, high: float) -> float:
@@ -74,7 +74,7 @@ def whole_sources(rows: Iterable[Rollout], report: Callable[[str], None]) -> set
     return keys
 
 
-def check_published(size: float, published: Cut, name: str) -> None:
+def check_published(size: float, published: Boundary, name: str) -> None:
     """Raises `UsageError` where puzzles would change sides against a dataset that others have."""
     if size not in (published.size, published.below):  # a number may be given as the share that it became
         was, now = (int(one) if one.is_integer() else one for one in (published.size, size))
@@ -84,7 +84,7 @@ def check_published(size: float, published: Cut, name: str) -> None:
         )
 
 
-def moved(before: Cut, now: Cut, keys: Iterable[str]) -> int:
+def moved(before: Boundary, now: Boundary, keys: Iterable[str]) -> int:
     """How many of the boards are on another side than they were, or would have been."""
     return sum(before.holds(key) != now.holds(key) for key in keys)
 
@@ -100,15 +100,15 @@ def share_or_number(text: str) -> float:
     return size
 
 
-def rule(cut: Cut, counts: Mapping[str, int]) -> str:
+def rule(boundary: Boundary, counts: Mapping[str, int]) -> str:
     """The rule in words, for the dataset's card."""
-    if not cut.below:
+    if not boundary.below:
         return "There is one split, `train`."
     sides = ", ".join(f"{count:,} in `{name}`" for name, count in counts.items())
     here = f"Split by puzzle: {sides}." if "test" in counts else "All puzzles here are in `train` so far."
-    number = f" (that was asked for as {counted(int(cut.size), 'puzzle')})" if cut.size >= 1 else ""
+    number = f" (that was asked for as {counted(int(boundary.size), 'puzzle')})" if boundary.size >= 1 else ""
     return (
         f"{here} A puzzle is its set of items, whatever their order and letter case, and a SHA-256 hash of the set "
-        f"places it between 0 and 1: below {cut.below}{number} is `test`, in every configuration. So a puzzle keeps "
-        f"its side when the dataset grows, and wherever it is made with `--test-size {cut.below}`."
+        f"places it between 0 and 1: below {boundary.below}{number} is `test`, in every configuration. So a puzzle "
+        f"keeps its side when the dataset grows, and wherever it is made with `--test-size {boundary.below}`."
     )

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from connections_env.formats import DATASET_INFO, INFO_NAMES
+from connections_env.schema import shard_file
 from connections_env.snippets import STUDENT, TEMPLATE
-
-_PARQUET = "messages/{split}-00000-of-00001.parquet"
 
 
 def other_trainers(loads: str, lengths: Mapping[str, int], *, on_hub: bool, has_test: bool) -> str:
@@ -40,7 +39,7 @@ def _quoted(text: str) -> str:
 
 
 def _file(folder: str, split: str) -> str:
-    return _quoted(f"{folder}/{_PARQUET.format(split=split)}")
+    return _quoted(f"{folder}/{shard_file('messages', split)}")
 
 
 def _llama_factory(folder: str, length: int, *, has_test: bool) -> str:

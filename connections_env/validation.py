@@ -5,14 +5,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from connections_env.examples import GoodRow, count_row
+from connections_env.examples import GoodRow, before_reduction, count_row, exported
 from connections_env.game import GameState
 from connections_env.heldout import HeldOut
+from connections_env.loadable import talk_problems
 from connections_env.parsing import Asked, Reply, canonical, control_token, read_guess, read_themes, reasoning_of
 from connections_env.play import Job, make_rollout, replay_replies
 from connections_env.puzzles import Puzzle
 from connections_env.quality import facts_of, rejection
-from connections_env.records import SIMULATED, GuessRow, Message
+from connections_env.records import SIMULATED, GuessRow, Message, Rollout
 from connections_env.tokens import Limits, Tokenizer
 
 
@@ -29,8 +30,10 @@ class Requirements:
 def problems(row: GoodRow, need: Requirements) -> list[str]:
     """Why a row may not enter the dataset, each as `reason: detail`; empty if it may.
 
-    The row is taken at its text: its replies are played on its board again, and every message, verdict and figure in
-    it must be the one that comes of that.
+    The row is taken at its text: its replies are played on its board again, and every message and verdict, the reward,
+    its parts and the outcome must be those that come of that. What no replay can tell is taken as it is recorded: who
+    wrote it, when and for how much (`model`, `sampling`, `timing`, `usage`, `reply_tokens`), and where its puzzle is
+    from; what it says of its past must only fit together.
     """
     found = []
     if not row.info.puzzle_id.strip() or not row.info.puzzle_id.isprintable():
@@ -44,27 +47,17 @@ def problems(row: GoodRow, need: Requirements) -> list[str]:
     over = need.limits.over(count_row(row, need.tokenizer), len(puzzle.items))
     return [
         *found,
-        *message_problems(row, need.tokenizer),
+        *talk_problems(exported(row.prompt), exported(row.completion)),
+        *control_problems(row, need.tokenizer),
         *replay_problems(row, puzzle),
         *lineage_problems(row),
         *(f"over a token limit: {what}" for what in over),
     ]
 
 
-def message_problems(row: GoodRow, tokenizer: Tokenizer) -> Iterator[str]:
-    """What a chat template would stumble over."""
-    roles = [message.role for message in row.completion]
-    if [message.role for message in row.prompt] != ["system", "user"]:
-        yield "roles: a prompt is a system and a user message"
-    if roles != ["user" if nth % 2 else "assistant" for nth in range(len(roles))]:
-        yield "roles: a completion starts with assistant and alternates with user"
-    elif roles[-1:] != ["assistant"]:
-        yield "no last reply: a completion ends with assistant"
+def control_problems(row: GoodRow, tokenizer: Tokenizer) -> Iterator[str]:
+    """Texts that a tokenizer or a template would take for marks of its own."""
     for nth, message in enumerate((*row.prompt, *row.completion), 1):
-        if not message.content.strip():
-            yield f"empty message: message {nth}"
-        if message.reasoning_content is not None:
-            yield f"extra key: message {nth} has reasoning beside its content"
         text = message.content
         if message.role == "assistant":
             text = text.replace("<think>", "").replace("</think>", "")
@@ -82,7 +75,7 @@ def replay_problems(row: GoodRow, puzzle: Puzzle) -> Iterator[str]:
     for nth, (state, reply) in enumerate(zip(states, replies, strict=False), 1):
         if why := reply_problem(reply, state):
             yield f"{why} (reply {nth})"
-    if _contents(row.prompt) != _contents(game.prompt):
+    if exported(row.prompt) != exported(game.prompt):
         yield "prompt differs: the rules and the board are not as the game opens on this board"
     for nth, (recorded, played) in enumerate(zip_longest(row.guess_history, game.guess_history), 1):
         if recorded != played:
@@ -98,8 +91,11 @@ def replay_problems(row: GoodRow, puzzle: Puzzle) -> Iterator[str]:
             break
     if len(replies) >= len(states):
         yield f"goes on after its end: {len(replies)} replies, the game ends with reply {len(states) - 1}"
-    if not math.isclose(row.reward, game.reward, abs_tol=1e-6):
-        yield f"outcome differs: reward recorded as {row.reward:g}, replayed as {game.reward:g}"
+    kept, made = _figures(row), _figures(game)
+    for name in made | kept:
+        if not math.isclose(kept.get(name, math.nan), made.get(name, math.nan), abs_tol=1e-6):
+            there, here = (f"{them[name]:g}" if name in them else "none" for them in (kept, made))
+            yield f"outcome differs: {name} recorded as {there}, replayed as {here}"
     if row.complete_reason != ended:
         yield f"outcome differs: recorded as {row.complete_reason}, replayed as {ended}"
     if row.themes != game.themes:
@@ -125,12 +121,11 @@ def lineage_problems(row: GoodRow) -> Iterator[str]:
         yield "lineage differs: the replies since it was resumed are by several models"
     if row.simulated != (SIMULATED in {*models, *row.reducer_models}):
         yield "lineage differs: a row is simulated where the simulated player wrote some of it, and nowhere else"
-    if not row.reduced == bool(row.original_completion) == (row.tokens_before is not None):
+    if row.reduced != bool(row.original_completion):
         yield "lineage differs: a row is reduced where it holds what it was before, and nowhere else"
     if row.reduced != bool(row.reducer_models):
         yield "lineage differs: a row is reduced where it names who did it, and nowhere else"
-    original = row.original_completion or row.completion
-    if [*map(_unthought, original)] != [*map(_unthought, row.completion)]:
+    if [*map(_unthought, before_reduction(row).completion)] != [*map(_unthought, row.completion)]:
         yield "lineage differs: more than the reasoning is other than before the reduction"
 
 
@@ -157,6 +152,11 @@ def _contents(messages: Iterable[Message]) -> list[str]:
 
 def _verdict(guess: GuessRow | None) -> str:
     return f"{guess.status} {', '.join(guess.words)}" if guess else "none"
+
+
+def _figures(row: Rollout) -> dict[str, float]:
+    """The reward and its parts, by their places in the row."""
+    return {"reward": row.reward} | {f"metrics.{name}": figure for name, figure in row.metrics.items()}
 
 
 def _details(guess: GuessRow) -> str:

@@ -1,5 +1,6 @@
 """Step 6: what gets into the dataset, what is refused and why, and what the files look like."""
 
+import hashlib
 import json
 import os
 import re
@@ -51,7 +52,7 @@ def good(puzzle, script="RRR", **options):
         name: options.pop(name) for name in ("spares", "original_completion", "reducer_models") if name in options
     }
     if "original_completion" in fields:
-        fields = {"reduced": True, "reducer_models": ["short"], "tokens_before": 3000} | fields
+        fields = {"reduced": True, "reducer_models": ["short"]} | fields
     return canonical_row(played(puzzle, script, **options), **fields)
 
 
@@ -339,10 +340,19 @@ TAMPERED = {
     "an extra key": (extra_key, ["extra key"]),
     "reasoning beside content": (beside_content, ["extra key"]),
     "another role": (lambda row: row["completion"][1].update(role="system"), ["roles", "feedback differs"]),
-    "a prompt of one message": (lambda row: row["prompt"].pop(0), ["roles", "prompt differs"]),
+    "a prompt of one message": (lambda row: row["prompt"].pop(0), ["prompt differs"]),
     "the last reply gone": (without_last_reply, ["no last reply"]),
     "a message gone": (lambda row: row["completion"].pop(1), ["roles", "feedback differs"]),
     "the reward": (set_to(reward=5.75), ["outcome differs"]),
+    "a part of the reward": (lambda row: row["metrics"].update(almost=99.0), ["outcome differs"]),
+    "a part of the reward that is no number": (
+        lambda row: row["metrics"].update(almost=float("nan")),
+        ["outcome differs"],
+    ),
+    "a part of the reward gone": (lambda row: row["metrics"].pop("found"), ["outcome differs"]),
+    "a part that no reward has": (lambda row: row["metrics"].update(charm=1.0), ["outcome differs"]),
+    "all parts of the reward gone": (set_to(metrics={}), ["outcome differs"]),
+    "the roles of the prompt": (lambda row: row["prompt"][0].update(role="user"), ["roles", "prompt differs"]),
     "the reason of the end": (set_to(complete_reason="max_mistakes"), ["outcome differs"]),
     "the history": (lambda row: row["guess_history"][0].update(status="correct", category_idx=0), ["history differs"]),
     "a verdict gone": (lambda row: row["guess_history"].pop(), ["history differs"]),
@@ -475,6 +485,17 @@ def test_the_best_row_of_a_puzzle_is_taken_whatever_the_order(here):
         assert collated(order) == 0
         assert [row["rollout_id"] for row in dataset()] == ["short"]
         assert rejects() == []
+
+
+@pytest.mark.parametrize(("script", "best"), [("RRR", "nyt"), ("ORRR", "puzzgrid")])
+def test_games_by_different_rules_are_compared_by_what_perfect_play_earns(here, script, best):
+    """Of 5.5 an nyt game earns all, or 5.25 after a wrong guess: less than the puzzgrid game's 11 of 11.25."""
+    themes = [*script_replies(A, "ORRR", PUZZGRID), named(A)]
+    faulty = canonical_row(rollout(A, themes, ruleset=PUZZGRID))
+    assert faulty.reward == 11
+    for order in ([good(A, script), faulty], [faulty, good(A, script)]):
+        assert collated(order) == 0
+        assert [row["ruleset"] for row in dataset()] == [best]
 
 
 def test_rows_of_one_board_are_one_puzzle_under_any_id_order_and_case(here):
@@ -730,6 +751,43 @@ def test_ids_that_differ_by_the_prefix_alone_stay_two(here):
     assert Path("rerun_puzzles.txt").read_text() == ""
 
 
+def hashed(puzzle):
+    digest = hashlib.sha256("\n".join(sorted(item.lower() for item in puzzle.items)).encode()).hexdigest()
+    return f"puzzle-1-{digest[:8]}"
+
+
+@pytest.mark.parametrize("layout", ["trl", "messages", "sharegpt", "per-turn"])
+def test_puzzles_of_one_id_each_get_one_of_their_own_whatever_the_order(here, capsys, layout):
+    rows = [good(replace(puzzle, puzzle_id="1", source=f"{nth}.jsonl")) for nth, puzzle in enumerate((A, B))]
+    ids = {"0.jsonl": hashed(A), "1.jsonl": hashed(B), "": "puzzle-made-2"}
+    for order in ([*rows, good(C)], [good(C), *rows[::-1]]):
+        assert collated(order, "--format", layout) == 0
+        assert {row["source"]: row["puzzle_id"] for row in dataset()} == ids
+        told = "puzzles whose id another one has too: 2; a hash of their items ends it\n"
+        assert told in capsys.readouterr().out
+    assert collated([rows[0], good(C)], "--format", layout) == 0
+    assert {row["puzzle_id"] for row in dataset()} == {"puzzle-1", "puzzle-made-2"}
+    assert "another one has too" not in capsys.readouterr().out
+
+
+def test_a_puzzle_is_to_be_played_again_though_another_of_its_id_has_a_row(here):
+    Path("rerun_puzzles.txt").write_text("1\nmade-2\n")
+    rows = [good(replace(puzzle, puzzle_id="1")) for puzzle in (A, B)]
+    assert collated([rows[0], raw(rows[1]) | {"reward": 1.0}, good(C)]) == 0
+    assert sorted(row["puzzle_id"] for row in dataset()) == ["puzzle-1", "puzzle-made-2"]
+    assert Path("rerun_puzzles.txt").read_text() == "1\n"
+    assert collated([*rows, good(C)]) == 0
+    assert Path("rerun_puzzles.txt").read_text() == ""
+
+
+def test_of_puzzles_of_one_id_a_bare_one_holds_out_all_and_one_with_a_hash_its_own(here):
+    rows = [good(replace(puzzle, puzzle_id="1")) for puzzle in (A, B)]
+    for listed, left in (("1", []), ("puzzle-1", []), (hashed(A), ["puzzle-1"]), (hashed(C), [hashed(A), hashed(B)])):
+        Path("ids.txt").write_text(listed)
+        assert collated([*rows, good(C)], "--exclude", "ids.txt") == 0
+        assert [row["puzzle_id"] for row in dataset()] == [*left, "puzzle-made-2"]
+
+
 @pytest.mark.parametrize(
     ("listed", "held_out"),
     [("7", ["7"]), ("puzzle-7", ["7", "puzzle-7"]), ("puzzle-puzzle-7", ["puzzle-7"]), ("puzzle-8", [])],
@@ -834,7 +892,6 @@ CUT_ELSEWHERE = Cut(turns=None, kept=1, truncate=None)
 REDUCED = {
     "reduced": True,
     "reducer_models": ["short"],
-    "tokens_before": 900,
     "original_completion": [message.model_dump(exclude_none=True) for message in longer(A)],
 }
 SIMULATED_IS = "a row is simulated where the simulated player wrote some of it, and nowhere else"
@@ -862,10 +919,8 @@ def named(puzzle):
         ({"simulated": True}, SIMULATED_IS),
         ({"reply_models": ["simulated"] * 3, "model": "simulated"}, SIMULATED_IS),
         (REDUCED | {"reducer_models": ["simulated"]}, SIMULATED_IS),
-        ({"reduced": True, "reducer_models": ["short"], "tokens_before": 9}, REDUCED_IS),
+        ({"reduced": True, "reducer_models": ["short"]}, REDUCED_IS),
         ({"original_completion": REDUCED["original_completion"]}, REDUCED_IS),
-        ({"tokens_before": 9}, REDUCED_IS),
-        (REDUCED | {"tokens_before": None}, REDUCED_IS),
         (REDUCED | {"reducer_models": []}, "a row is reduced where it names who did it, and nowhere else"),
         ({"reducer_models": ["short"]}, "a row is reduced where it names who did it, and nowhere else"),
         (
@@ -876,8 +931,8 @@ def named(puzzle):
     ids=[
         *("resumed later than it ended", "cut off nothing", "kept more than was resumed", "another player"),
         *("another last player", "two players at once", "a player called simulated", "a simulated player in secret"),
-        *("a simulated reducer in secret", "reduced from nothing", "reduced in secret", "shorter in secret"),
-        *("reduced from an unknown length", "reduced by nobody", "a reducer of nothing", "reduced from another game"),
+        *("a simulated reducer in secret", "reduced from nothing", "reduced in secret"),
+        *("reduced by nobody", "a reducer of nothing", "reduced from another game"),
     ],
 )
 def test_a_past_that_cannot_be_is_refused(here, edit, why):
@@ -1007,9 +1062,14 @@ def test_a_row_of_a_newer_version_stops_the_run(here, capsys):
     assert len(dataset()) == 1
 
 
-def test_an_input_is_never_the_output(here):
-    results_file(here / "sft_examples.jsonl", [good(A)])
-    assert collate.main(["sft_examples.jsonl"]) == 2
+def test_an_input_is_never_the_output(here, capsys):
+    before = results_file(here / "both.jsonl", [good(A)]).read_bytes()
+    (here / "link.jsonl").symlink_to("both.jsonl")
+    for output in ("both.jsonl", "link.jsonl"):
+        assert collate.main(["both.jsonl", "--output", output]) == 2
+        told = f"error: {output} is an input, which is never written over; choose another output\n"
+        assert capsys.readouterr().err == told
+    assert Path("both.jsonl").read_bytes() == before
 
 
 # Wrong inputs

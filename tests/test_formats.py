@@ -2,14 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
+from pydantic import BaseModel
 
 import collate
+from connections_env.dataset import SftRow
 from connections_env.examples import canonical_row
 from connections_env.parsing import Reply
 from connections_env.rulesets import PUZZGRID
-from connections_env.schema import MEANINGS, RESERVED, columns
+from connections_env.schema import GAME, MEANINGS, RESERVED, columns
 from tests.boards import PLAIN
 from tests.rollouts import REASONING, boards, results_file, rollout, script_replies
 from tests.test_collate import good
@@ -37,6 +40,7 @@ def rows(*flags, **options):
 def test_openai_rows_are_messages_and_nothing_else():
     (row,) = rows("--format", "openai")
     assert list(row) == ["messages"]
+    assert {tuple(message) for message in row["messages"]} == {("role", "content")}
     assert [message["role"] for message in row["messages"]] == [
         "system",
         "user",
@@ -115,6 +119,7 @@ def test_split_reasoning_stands_beside_the_content_and_nowhere_else():
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
+        (["--format", "openai"], "--format openai: what takes that format refuses messages with reasoning_content"),
         (["--format", "sharegpt"], "--format sharegpt: its turns have no place for reasoning but their text"),
         (["--format", "per-turn"], "--format per-turn: its earlier replies carry no reasoning, and templates that"),
         (["--format", "hf", "--license", "mit"], "--format hf: its Parquet has one set of keys for all messages"),
@@ -158,10 +163,54 @@ def test_other_entries_of_a_dataset_info_stay(here):
     assert entries() == {"mine": {"file_name": "mine.json"}, "rows": ENTRY}
 
 
-def test_reasoning_beside_the_content_has_no_entry_since_llama_factory_would_drop_it():
-    rows("--format", "messages")
+def test_reasoning_beside_the_content_has_no_entry_since_llama_factory_would_drop_it(here):
     rows("--format", "messages", "--reasoning-format", "split")
-    assert entries() == {}
+    assert not (here / "dataset_info.json").exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *(["--format", layout] for layout in ("trl", "openai", "sharegpt", "per-turn")),
+        ["--format", "messages", "--reasoning-format", "split"],
+    ],
+)
+def test_an_entry_goes_with_the_messages_that_it_was_of(capsys, flags):
+    rows("--format", "messages")
+    edited = {name: entry | {"num_samples": 99} for name, entry in entries().items()}
+    Path("dataset_info.json").write_text(json.dumps({"mine": {"file_name": "mine.json"}} | edited))
+    capsys.readouterr()
+    rows(*flags)
+    assert entries() == {"mine": {"file_name": "mine.json"}}
+    told = "dataset_info.json has no entry rows any more: rows.jsonl is no longer what it said\n"
+    assert capsys.readouterr().err == told
+    rows(*flags)
+    assert capsys.readouterr().err == ""
+    rows("--format", "messages")
+    assert entries() == {"mine": {"file_name": "mine.json"}, "rows": ENTRY}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"rows": {"file_name": "rows.jsonl", "columns": {"prompt": "prompt"}}}',
+        '{"other": {"file_name": "rows.jsonl", "columns": {"messages": "messages"}}}',
+        '{"citation": "", "features": {}}',
+        "[" * 100_000,
+        "{",
+    ],
+)
+def test_a_dataset_info_that_others_wrote_stays_where_no_messages_are_written(capsys, content):
+    Path("dataset_info.json").write_text(content)
+    rows()
+    assert Path("dataset_info.json").read_text() == content
+    assert capsys.readouterr().err == ""
+
+
+def test_no_dataset_info_is_made_for_what_llama_factory_does_not_read(here):
+    for layout in ("trl", "openai", "sharegpt", "per-turn"):
+        rows("--format", layout)
+    assert not (here / "dataset_info.json").exists()
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "nul", '{"citation": "", "features": {}}'])
@@ -231,6 +280,26 @@ def test_each_row_and_reply_of_a_dataset_a_turn_is_counted(capsys):
     head, lines = capsys.readouterr().out.splitlines()[:2]
     assert head == "rows read: 2, examples written: 2 -> rows.jsonl"
     assert lines == "a row a right reply: 6"
+
+
+def kind_of(annotation):
+    """The type that the schema has for an annotation of a row."""
+    simple = {str: "string", float: "float64", int: "int64", bool: "bool", int | None: "int64 or null"}
+    if annotation == dict[str, str]:
+        return {"role": "string", "content": "string"}  # a message
+    if get_origin(annotation) is list:
+        return [kind_of(*get_args(annotation))]
+    if get_origin(annotation) is Literal:
+        return "string"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {name: kind_of(field.annotation) for name, field in annotation.model_fields.items()}
+    return simple[annotation]
+
+
+def test_the_row_of_a_game_and_the_schema_have_the_same_columns_of_the_same_types():
+    assert list(SftRow.model_fields) == list(GAME)
+    assert kind_of(SftRow) == GAME
+    assert list(MEANINGS) == [*["puzzle_id", "prompt", "completion", "messages"], *[*GAME][3:], "turn"]
 
 
 def test_every_column_has_a_meaning_and_none_is_misread():

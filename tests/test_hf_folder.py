@@ -144,7 +144,7 @@ def test_a_share_is_about_that_share_and_a_number_exactly_that_number():
     keys = [f"board {number}" for number in range(4000)]
 
     def chosen(size):
-        cut = splits.cut_for(size, [], lambda: keys)
+        cut = splits.boundary_for(size, [], lambda: keys)
         return {key for key in keys if cut.holds(key)}
 
     assert 300 < len(chosen(0.1)) < 500

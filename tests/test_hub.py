@@ -17,7 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError, Rep
 
 import collate
 from connections_env import splits
-from connections_env.card_head import cut_of
+from connections_env.card_head import boundary_of
 from connections_env.hub import hub_id
 from tests.rollouts import boards, results_file
 from tests.test_collate import good
@@ -316,7 +316,7 @@ def test_a_number_of_puzzles_is_the_cut_that_it_is_on_the_hub(hub):
     hub.there = ("me/games",)
     hub.card = f"---\ntest_split:\n  size: 1.0\n  below: {highest}\n---\n"
     assert push("--yes", "--test-size", "1") == 0
-    assert cut_of(Path("sft_dataset/README.md").read_text()) == splits.Cut(1, highest)
+    assert boundary_of(Path("sft_dataset/README.md").read_text()) == splits.Boundary(1, highest)
     assert len(pyarrow.parquet.read_table("sft_dataset/trl/test-00000-of-00001.parquet")) == 2
 
 

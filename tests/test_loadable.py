@@ -37,7 +37,7 @@ def test_the_rows_of_every_layout_load(layout):
     assert [unloadable(one, layout) for one in rows(layout)] == [[]] * len(rows(layout))
 
 
-@pytest.mark.parametrize("layout", ["trl", "messages", "openai"])
+@pytest.mark.parametrize("layout", ["trl", "messages"])
 def test_split_rows_load_and_are_told_from_inline_ones(layout):
     (one,) = rows(layout, "split")
     assert unloadable(one, layout, "split") == []
@@ -111,8 +111,8 @@ BROKEN = {
     "a speaker of its own": ("sharegpt", at("conversations", 1, "from", value="player"), "roles"),
     "a prompt that ends with assistant": ("trl", lambda one: one["prompt"].append(one["completion"].pop(0)), "roles"),
     "a completion that starts with user": ("trl", swapped, "roles"),
-    "a completion that ends with user": ("trl", lambda one: one["completion"].pop(), "roles"),
-    "messages that end with user": ("messages", lambda one: one["messages"].pop(), "roles"),
+    "a completion that ends with user": ("trl", lambda one: one["completion"].pop(), "no last reply"),
+    "messages that end with user": ("messages", lambda one: one["messages"].pop(), "no last reply"),
     "an empty completion": ("trl", at("completion", value=[]), "empty"),
     "a turn of two replies": (
         "per-turn",
@@ -180,7 +180,7 @@ def test_every_rule_that_roles_break_is_told():
     one["prompt"].append(one["completion"].pop(0))
     assert unloadable(one, "trl")[:2] == [
         "roles: a prompt ends with user",
-        "roles: a completion starts and ends with assistant",
+        "roles: a completion starts with assistant",
     ]
 
 
@@ -204,6 +204,19 @@ def test_split_reasoning_is_in_every_reply_once_and_nowhere_else(edit):
 def test_a_column_is_named_where_trainers_misread_it():
     one = row() | {"labels": "x"}
     assert unloadable(one, "trl") == ["columns: 'labels' is none of this layout, and trainers misread it"]
+
+
+def test_columns_that_are_wrong_are_told_in_the_order_of_the_row_and_then_of_the_layout():
+    one = {name: value for name, value in row().items() if name not in ("reward", "source", "tokenizer")}
+    one = {"zebra": 1, **one, "text": "x", "apple": 1}
+    assert unloadable(one, "trl") == [
+        "columns: 'zebra' is none of this layout",
+        "columns: 'text' is none of this layout, and trainers misread it",
+        "columns: 'apple' is none of this layout",
+        "columns: 'reward' is missing",
+        "columns: 'source' is missing",
+        "columns: 'tokenizer' is missing",
+    ]
 
 
 def test_the_checks_and_the_features_are_of_one_schema():
@@ -322,7 +335,7 @@ def test_a_board_of_dates_alone_is_refused_and_one_with_a_word_is_not(here, caps
     assert list(load("sft_examples.jsonl")) == written("sft_examples.jsonl")
 
 
-@pytest.mark.parametrize("layout", ["trl", "messages", "openai"])
+@pytest.mark.parametrize("layout", ["trl", "messages"])
 def test_split_rows_load_without_a_null_key(here, layout):
     collated("rows.jsonl", [good(board(number), "WRRR") for number in range(9)], "--format", layout,
              "--reasoning-format", "split")  # fmt: skip

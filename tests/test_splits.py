@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from connections_env import splits
-from connections_env.card_head import cut_of
+from connections_env.card_head import boundary_of
 from tests.rollouts import boards, puzzle_file
 from tests.test_collate import good
 from tests.test_hf_folder import export, load, the_card
@@ -35,7 +35,7 @@ def test_a_number_is_the_same_cut_whichever_puzzles_of_the_source_have_a_game(si
 
     def cut(name, some):
         assert export("--test-size", str(size), "--output", name, games=[of_source(puzzle) for puzzle in some]) == 0
-        return cut_of(Path(name, "README.md").read_text(encoding="utf-8"))
+        return boundary_of(Path(name, "README.md").read_text(encoding="utf-8"))
 
     every = cut("all", puzzles)
     assert list(fresh("all").values()).count("test") == size
@@ -45,7 +45,7 @@ def test_a_number_is_the_same_cut_whichever_puzzles_of_the_source_have_a_game(si
 
 def test_the_share_that_a_number_became_splits_alike_in_any_folder(capsys):
     export("--test-size", "3")
-    cut, shown = cut_of(the_card()), capsys.readouterr()
+    cut, shown = boundary_of(the_card()), capsys.readouterr()
     assert f"\n--test-size {cut.below} is where the test split ends, asked for as 3 puzzles\n" in shown.out
     assert shown.err == (
         "which puzzles are for test is told by the rows alone, and may change in another folder (some rows name no "
@@ -93,22 +93,22 @@ def test_puzzles_that_change_sides_by_another_size_are_told(capsys, sizes, chang
     "head", ["", "test_split: 3", "test_split:\n  size: x\n  below: 1", "a: [", "test_split:\n  size: 1", "- 1"]
 )
 def test_a_card_that_does_not_tell_its_cut_has_none(head):
-    assert cut_of(f"---\n{head}\n---\n# Mine") is None
+    assert boundary_of(f"---\n{head}\n---\n# Mine") is None
 
 
 @pytest.mark.parametrize("size", ["0.00001", "0.123456789", "3", "0"])
 def test_the_cut_in_the_head_is_read_back_as_it_was_written(size):
     export("--test-size", size)
-    cut = cut_of(the_card())
+    cut = boundary_of(the_card())
     assert cut.size == float(size)
     assert cut.below == float(size) or size == "3"
-    assert cut_of(the_card().replace("\n", "\r\n")) == cut
+    assert boundary_of(the_card().replace("\n", "\r\n")) == cut
 
 
 def test_a_number_becomes_the_shortest_share_between_two_puzzles():
     keys = [f"board {number}" for number in range(1000)]
     places = sorted(map(splits.place, keys))
     for number in (1, 10, 500, 999):
-        below = splits.cut_for(number, [], lambda: keys).below
+        below = splits.boundary_for(number, [], lambda: keys).below
         assert places[number - 1] < below <= places[number]
         assert len(str(below)) <= 8

@@ -46,8 +46,10 @@ def learned(trainer, tokenizer):
     return (stretches(ids, labels, tokenizer) for ids, labels in tokens_and_labels(trainer))
 
 
-@pytest.mark.parametrize("reasoning", ["inline", "split"])
-@pytest.mark.parametrize("layout", ["trl", "messages", "openai"])
+@pytest.mark.parametrize(
+    ("layout", "reasoning"),
+    [("trl", "inline"), ("trl", "split"), ("messages", "inline"), ("messages", "split"), ("openai", "inline")],
+)
 def test_every_think_guess_and_end_of_turn_is_in_the_loss_and_nothing_else(
     student, tokenizer, template, layout, reasoning
 ):
