@@ -77,7 +77,8 @@ MEANINGS = {
     "simulated": "did a simulated player write any of it? for trying things out",
     "resumed_turns": "replies that come from an earlier game which this one goes on from",
     "turns_before_cut": "replies from before the last cut, where turns were cut; 0 where none were",
-    "truncate": "`none`, or how turns were cut (see doctoring below), in order where they were cut in several ways; `unknown` where another tool cut",
+    "truncate": "`none`, or how turns were cut (see doctoring below), in order where they were cut in several ways; "
+    "`unknown` where another tool cut",
     "reduced": "was reasoning shortened?",
     "reducer_model": "by which model, or models; empty where not",
     "tokens_before": "`num_tokens` before it was shortened",

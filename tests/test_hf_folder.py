@@ -214,7 +214,7 @@ def test_the_card_discloses_doctoring_and_reduction_with_their_numbers():
     assert "first invalid guess, unfit reply or losing mistake (`last-correct`): 1\n" in text
     assert "until the conversation fitted the model's context (`too-long`): 1\n" in text
     assert "in more than one of these ways: 1, counted in each\n" in text
-    assert "`unknown`" not in text
+    assert "(`unknown`)" not in text
     assert "- 1 game was interrupted and went on later, with nothing cut.\n" in text
     assert "begun by one teacher" not in text
     assert "**1 of 6 games are reduced**" in text

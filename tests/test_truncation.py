@@ -191,7 +191,7 @@ def test_a_game_whose_themes_are_recorded_otherwise_than_its_reply_names_them_is
 def test_a_row_that_goes_on_after_its_end_is_refused(script):
     row = changed(played(PUZZLE, script))
     row["completion"] += [{"role": "user", "content": "Go on."}, row["completion"][0]]
-    for name, entry in (("reply_tokens", 1), ("reply_finish", "stop"), ("reply_unfit", None)):
+    for name, entry in (("reply_tokens", 1), ("reply_finish", "stop"), ("reply_unfit", None), ("reply_models", "m")):
         row[name].append(entry)
     with pytest.raises(Disagrees, match="it has replies after the end of the game"):
         salvage(rollout_of(line_of(row).encode()), "next")
