@@ -20,7 +20,7 @@ from connections_env.arguments import at_least, command_parser
 from connections_env.command import exit_status
 from connections_env.entries import Entry, original, read_entry
 from connections_env.files import shown
-from connections_env.game_files import files_of, game_at, lines_of_games
+from connections_env.game_files import files_of, lines_of_games
 from connections_env.headlines import list_line
 from connections_env.json_lines import BadRow
 from connections_env.paging import page
@@ -49,13 +49,15 @@ class Source:
 
     def one_at_random(self, seed: int | None) -> Entry | None:
         """A wanted one, each as likely as any other; None where there is none."""
-        lines = [(path, line.offset, line.number) for path in self.paths for line in lines_of_games(path)]
-        random.Random(seed).shuffle(lines)
-        for path, offset, number in lines:
-            entry = self._read(game_at(path, offset), path, f"{self._name(path)}:{number}", torn=False)
-            if entry and self._wanted(entry):
-                return entry
-        return None
+        draw, least, taken = random.Random(seed), 1.0, None
+        for path in self.paths:
+            for line in lines_of_games(path):
+                if (drawn := draw.random()) >= least:  # each line draws, so that few have to be made out
+                    continue
+                entry = self._read(line.data, path, f"{self._name(path)}:{line.number}", torn=line.torn)
+                if entry and self._wanted(entry):
+                    least, taken = drawn, entry
+        return taken
 
     @property
     def place_width(self) -> int:

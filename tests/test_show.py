@@ -671,13 +671,23 @@ def test_no_line_of_a_list_is_wider_than_asked_for(width: int, name: str, capsys
     assert max(map(cells, lines)) <= width
 
 
+def test_a_list_of_80_columns_has_the_reward_whatever_it_is(capsys: Captured) -> None:
+    path = results_file(Path("results_1.jsonl"), [played(board(2), "RORR"), won(board(1))])
+    assert shown(capsys, path, "--list", "--width", 80)[0].splitlines()[0].endswith("reward 5.25")
+    long = changed(won(board(1)), reward=4.833333)
+    path = results_file(Path("results_1.jsonl"), [long])
+    assert shown(capsys, path, "--list", "--width", 80)[0].endswith("reward 4.833\n")
+
+
 def test_what_does_not_fit_a_list_is_cut_with_an_ellipsis_and_then_left_out(capsys: Captured) -> None:
     path = results_file(Path("a-long-name.jsonl"), [changed(lost(board(2)), rollout_id="x")])
-    listed = [shown(capsys, path, "--list", "--width", width)[0].strip() for width in (80, 70, 60)]
+    listed = [shown(capsys, path, "--list", "--width", width)[0].strip() for width in (80, 70, 60, 44, 24)]
     assert [re.split(r"  +", line) for line in listed] == [
-        ["1", "…e.jsonl:1", "made-2", "bad: game lost", "5 turns", "reward 2.1"],
-        ["1", "…e.jsonl:1", "made-2", "bad: game lost", "5 turns"],
+        ["1", "….jsonl:1", "made-2", "bad: game lost", "5 turns", "reward 2.1"],
+        ["1", "….jsonl:1", "made-2", "bad: game lost", "5 turns"],
         ["1", "…e.jsonl:1", "made-2", "bad: game lost"],
+        ["1", "made-2", "bad: game lost"],
+        ["1", "made-2", "bad: gam…"],
     ]
     assert "a-long-name.jsonl:1" in shown(capsys, path, "--list")[0]  # piped, nothing is cut
 
