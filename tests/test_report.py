@@ -19,7 +19,7 @@ import iterative_generate
 from connections_env import files, report_page, terminal, unseen, viewing
 from connections_env.histograms import Steps, histogram
 from connections_env.parsing import Reply
-from connections_env.records import Cut, ResumedFrom
+from connections_env.records import Cut, ResumedFrom, Usage
 from connections_env.report_page import MARKER
 from connections_env.rulesets import PUZZGRID
 from tests import pages
@@ -86,7 +86,9 @@ def test_the_list_holds_every_game_with_its_verdict(work, capsys):
         ("d", "results_2.jsonl", 2, "invalid guess", 0),
     ]
     assert [row["statuses"] for row in rows] == ["RRR", "RWWWW", "R", "RRR", "I"]
-    assert [(row["parent"], row["kept"], row["cut"]) for row in rows if row["rollout"] == "b2"] == [("b", 1, 4)]
+    assert [(row["parent"], row["resumed_after"], row["cut"]) for row in rows if row["rollout"] == "b2"] == [
+        ("b", 1, 4)
+    ]
 
 
 def test_a_game_of_two_models_is_listed_under_both_and_one_cut_elsewhere_is_doctored(work):
@@ -97,7 +99,7 @@ def test_a_game_of_two_models_is_listed_under_both_and_one_cut_elsewhere_is_doct
     results_file(work / "results" / "results_1.jsonl", [row])
     assert filtered(work) == 0
     (listed,) = pages.listed(work / "report.html")
-    assert (listed["model"], listed["kept"], listed["cut"]) == ("x, then y", 2, None)
+    assert (listed["model"], listed["resumed_after"], listed["cut"]) == ("x, then y", 2, None)
     figures = pages.overview(work / "report.html")
     assert (figures["models"], figures["doctored"]) == ({"x": 1, "y": 1}, 1)
 
@@ -323,8 +325,8 @@ def uncounted(puzzle, letters, counted=0, **fields):
 def test_figures_that_hold_estimates_say_so(work):
     rows = [
         won(board(1), rollout_id="counted"),
-        uncounted(board(2), "RORR", counted=1, rollout_id="partly", timing={"seconds": 1.0}),
-        uncounted(board(3), "RRR", rollout_id="all", timing={"seconds": 1.0}),
+        uncounted(board(2), "RORR", counted=1, rollout_id="partly", usage=Usage(output=9, requests=4, estimated=3)),
+        uncounted(board(3), "RRR", rollout_id="all", usage=Usage(output=9, requests=3, estimated=3)),
     ]
     results_file(work / "results" / "results_1.jsonl", rows)
     assert filtered(work) == 0
@@ -344,7 +346,7 @@ def test_estimates_are_still_known_where_a_game_is_resumed_and_exported(work):
     iterative_generate.main([*command, "--export", "out/sft_examples.jsonl", "--report", "report.html"])
     resumed = [row for row in pages.listed(work / "report.html") if row["parent"] == "parent"]
     assert resumed[0]["estimated"] == 1
-    assert resumed[0]["kept"] == 1
+    assert resumed[0]["resumed_after"] == 1
 
 
 def test_what_reduction_took_is_counted_where_it_is_known(work):
@@ -423,10 +425,8 @@ def test_a_report_of_the_dataset_says_what_was_refused_and_shows_what_was_reduce
     assert told["counted"] == "qwen3"
     played = {row["rollout_id"]: row for row in map(json.loads, (work / "results" / "results_1.jsonl").open())}
     for row in pages.listed(work / "all.html"):
-        tokens = sum(played[row["rollout"]]["reply_tokens"])
-        turns = pages.game(work / "all.html", row["rollout"])["turns"]
-        assert (row["before"] if row["reduced"] else row["tokens"]) == tokens
-        assert row["tokens"] == sum(turn["tokens"] for turn in turns)
+        assert row["tokens"] == sum(played[row["rollout"]]["reply_tokens"])  # in one measure, so that they are sorted
+        assert row["before"] is None
 
     stream = work / "out" / "good_examples_reduced.jsonl"
     lines = stream.read_text(encoding="utf-8").splitlines()
@@ -439,6 +439,9 @@ def test_a_report_of_the_dataset_says_what_was_refused_and_shows_what_was_reduce
     figures = pages.overview(work / "dataset.html")
     assert figures["counted"] == "qwen3"
     assert (figures["chosen"], figures["reasons"]) == (len(lines) - 1, {rows[0]["reason"]: 1})
+    both = [pages.game(work / name, reduced[-1])["completion"] for name in ("all.html", "dataset.html")]
+    (listed,) = [row for row in rows if row["rollout"] == reduced[-1]]
+    assert both == [[listed["before"], listed["tokens"]]] * 2
     before = next(turn for turn in pages.game(work / "dataset.html", reduced[-1])["turns"] if "before" in turn)
     assert before["tokens"] < before["beforeTokens"]
 
@@ -464,7 +467,7 @@ def test_without_a_game_there_is_a_report_all_the_same(work):
     command = ["--dry-run", "--puzzles", str(puzzles), "--results-dir", "none", "--report", "report.html"]
     assert iterative_generate.main(command) == 0
     figures = pages.overview(work / "report.html")
-    assert (figures["puzzles"], figures["missing"], figures["files"]) == (2, 2, [])
+    assert (figures["puzzles"], figures["goodPuzzles"], figures["files"]) == (2, 0, [])
     assert pages.listed(work / "report.html") == []
 
 

@@ -685,7 +685,7 @@ def test_what_does_not_fit_a_list_is_cut_with_an_ellipsis_and_then_left_out(caps
     assert [re.split(r"  +", line) for line in listed] == [
         ["1", "….jsonl:1", "made-2", "bad: game lost", "5 turns", "reward 2.1"],
         ["1", "….jsonl:1", "made-2", "bad: game lost", "5 turns"],
-        ["1", "…e.jsonl:1", "made-2", "bad: game lost"],
+        ["1", "….jsonl:1", "made-2", "bad: game lost"],
         ["1", "made-2", "bad: game lost"],
         ["1", "made-2", "bad: gam…"],
     ]
