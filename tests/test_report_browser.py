@@ -394,8 +394,9 @@ def test_the_mark_of_a_guess_is_over_no_word(shown):
     return [...document.querySelectorAll('.tile.guessed')].map((tile) => {
       const box = tile.getBoundingClientRect();
       const drawn = getComputedStyle(tile, '::after');
-      const right = box.right - 3 - parseFloat(drawn.right);
-      const top = box.top + 3 + parseFloat(drawn.top);
+      const border = parseFloat(getComputedStyle(tile).borderTopWidth);
+      const right = box.right - border - parseFloat(drawn.right);
+      const top = box.top + border + parseFloat(drawn.top);
       const dot = { left: right - parseFloat(drawn.width), right, top, bottom: top + parseFloat(drawn.height) };
       const range = document.createRange();
       range.selectNodeContents(tile.querySelector('bdi'));
@@ -407,6 +408,7 @@ def test_the_mark_of_a_guess_is_over_no_word(shown):
     shown.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
         shown.go("#game/64/2", ".tile.guessed")
+        assert shown.run(marks) == [False] * 6
         shown.press("a")
         shown.until("return document.querySelector('.tile.guessed .letter') !== null")
         assert shown.run(marks) == [False] * 6
