@@ -380,6 +380,93 @@ def test_reductions_of_an_older_version_are_said_to_be_unknown(work):
     assert (reduction["answers"], reduction["unknown"], reduction["usage"]["output"]) == (len(answers), len(answers), 0)
 
 
+# Numbers that are none
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_none_are_unknown_to_the_page(work, number):
+    row = changed(won(board(1), rollout_id="odd"), reward=number, timing={"seconds": number}, sampling={"x": [number]})
+    row["info"]["difficulty"] = number
+    results_file(work / "results" / "results_1.jsonl", [row, won(board(2))])
+    filtered(work)
+    assert not any(re.search(r"\b(NaN|Infinity)\b", text) for text in pages.blocks(work / "report.html").values())
+    (odd,) = [one for one in pages.listed(work / "report.html") if one["rollout"] == "odd"]
+    assert odd["reward"] is None
+    told = pages.game(work / "report.html", "odd")
+    assert (told["timing"], told["sampling"]) == ({"seconds": None}, {"x": [None]})
+    figures = pages.overview(work / "report.html")
+    assert [(one["level"], one["puzzles"]) for one in figures["levels"]] == [(None, 2)]
+    assert figures["rewards"] == [[5.5, 1]]
+
+
+# What was estimated
+
+
+def reduced_offline(work):
+    """An export of eight games of the offline player; its folder."""
+    args = ["--offline", "--loop", "1", "-n", "8", "--results-dir", "results", "--export", "out/sft_examples.jsonl"]
+    assert iterative_generate.main(args) == 0
+    return work / "out"
+
+
+def rewritten(path, change):
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    path.write_text("".join(json.dumps(change(row)) + "\n" for row in rows), encoding="utf-8")
+    return rows
+
+
+def test_estimated_usage_of_a_game_is_still_known_once_it_is_reduced(work):
+    out = reduced_offline(work)
+
+    def silent(row):
+        return row | {"usage": row["usage"] | {"estimated": row["usage"]["requests"]}, "reply_estimated": []}
+
+    rows = rewritten(out / "good_examples_reduced.jsonl", silent)
+    rewritten(out / ".reductions_1.jsonl", lambda row: row | {"usage": row["usage"] | {"estimated": 1}})
+    assert collate.main(["--output-dir", "out", "--report", "dataset.html"]) == 0
+    figures = pages.overview(work / "dataset.html")
+    assert figures["usageEstimated"] == len(rows)
+    assert figures["reduction"]["estimated"] == figures["reduction"]["answers"] > 0
+
+
+# What reduction took, where it cannot be known
+
+
+def test_reduced_games_away_from_their_ledger_are_said_to_lack_what_it_took(work):
+    out = reduced_offline(work)
+    (work / "else").mkdir()
+    (work / "else" / "good_examples_reduced.jsonl").write_bytes((out / "good_examples_reduced.jsonl").read_bytes())
+    assert collate.main(["--output-dir", "else", "--report", "away.html"]) == 0
+    reduction = pages.overview(work / "away.html")["reduction"]
+    assert (reduction["known"], reduction["answers"]) == (False, 0)
+
+
+def test_games_that_were_not_reduced_are_not_charged_for_the_reductions_beside_them(work):
+    out = reduced_offline(work)
+    limits = ["--max-reply-tokens", "1000000", "--max-game-tokens", "1000000"]
+    command = [str(out / "good_examples.jsonl"), "--output-dir", "out", "--report", "unreduced.html", *limits]
+    assert collate.main(command) == 0
+    reduction = pages.overview(work / "unreduced.html")["reduction"]
+    assert (reduction["known"], reduction["answers"], reduction["usage"]["output"]) == (True, 0, 0)
+
+
+def test_a_row_that_lost_to_a_better_one_of_its_puzzle_is_refused_for_that(work):
+    puzzle = board(1)
+    results_file(work / "results" / "results_1.jsonl", [won(puzzle, rollout_id="best")])
+    assert filter_gameplay.main(["results"]) == 0
+    (work / "good_examples.jsonl").rename(work / "first.jsonl")
+    results_file(work / "results" / "results_1.jsonl", [played(puzzle, "ORRR", rollout_id="worse")])
+    assert filter_gameplay.main(["results"]) == 0
+    command = ["first.jsonl", "good_examples.jsonl", "--no-default-exclude", "--report", "report.html"]
+    assert collate.main(command) == 0
+    assert [(row["rollout"], row["chosen"], row["reason"]) for row in pages.listed(work / "report.html")] == [
+        ("best", 1, None),
+        ("worse", 0, "a better row of the puzzle is in"),
+    ]
+    figures = pages.overview(work / "report.html")
+    assert (figures["good"], figures["reasons"]) == (1, {"a better row of the puzzle is in": 1})
+
+
 # How many
 
 
