@@ -149,7 +149,8 @@ def _tokens(rollout: Rollout) -> list[str]:
         fields += [
             f"paid {used.input:,} in ({used.cached:,} cached)",
             f"{used.output:,} out ({used.reasoning:,} reasoning)",
-            counted(used.requests, "request", "requests"),
+            counted(used.requests, "request", "requests")
+            + (f" ({used.estimated:,} estimated)" if used.estimated else ""),
         ]
     if isinstance(seconds, int | float):
         fields.append(f"{seconds:,.1f} s")

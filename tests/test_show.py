@@ -702,6 +702,18 @@ def test_no_line_is_wider_than_the_terminal(width: int, row: Rollout, capsys: Ca
     assert max(map(cells, out.splitlines())) <= width
 
 
+def test_what_is_said_in_place_of_a_turn_is_no_wider_than_asked_for(capsys: Captured) -> None:
+    over = won(board(1)).model_dump()
+    over["completion"] += [{"role": "user", "content": "More?"}, over["completion"][-1]]
+    for name in ("reply_tokens", "reply_finish", "reply_unfit", "reply_models"):
+        over[name].append(over[name][-1])
+    path = results_file(Path("r.jsonl"), [over])
+    out = shown(capsys, path, "--width", 24, "--no-reasoning")[0]
+    assert max(map(cells, out.splitlines())) <= 24
+    assert "the game was over\n  before this reply\n" in out
+    assert re.search(r"\(reasoning: \d+\n  characters, about \d+\n  tokens\)", out)
+
+
 def test_wide_characters_stand_in_columns() -> None:
     texts = ["🐶", "日本", "こんにちは", "AB", "🐻‍❄️", "🇳🇴"]
     lines = laid_out([Tile(text, "") for text in texts], grid_for(texts, 3, 80), plain)
@@ -871,6 +883,16 @@ def test_a_terminal_without_colours_gets_none(name: str) -> None:
     seen, _ = on_a_terminal("results_1.jsonl", "--no-pager", **{name: "1" if name == "NO_COLOR" else "dumb"})
     assert "made-1" in seen
     assert "\x1b" not in seen
+
+
+def test_lines_that_wrap_are_counted_for_the_pager() -> None:
+    some()
+    listed = ("results_1.jsonl", "--list", "--width", "200")
+    seen, _ = on_a_terminal(*listed, rows=9, PAGER=PAGER)  # four lines of 96 columns
+    assert not seen.startswith("paged")
+    Path("results_1.jsonl").rename(name := f"results_{'x' * 90}.jsonl")
+    seen, _ = on_a_terminal(name, *listed[1:], rows=9, PAGER=PAGER)
+    assert seen.startswith("paged")
 
 
 def test_a_pager_that_is_left_early_is_no_failure() -> None:

@@ -6,9 +6,10 @@ function loopsCard(all) {
     const none = "No results file yet. Play some games: uv run python iterative_generate.py --loop 1";
     return card(title, "Where the puzzles stood after each results file.", nothing(none), null, true);
   }
+  const stood = (file) => STANDINGS.map(([kind, name]) => `${count(file[kind])} ${name.toLowerCase()}`).join(", ");
   const cols = all.files.map((file) => ({
     label: shortName(file.name),
-    told: `${plain(file.name)}: ${STANDINGS.map(([kind, name]) => `${count(file[kind])} ${name.toLowerCase()}`).join(", ")}`,
+    told: `${plain(file.name)}: ${stood(file)}`,
     parts: STANDINGS.map(([kind]) => [kind, file[kind]]),
   }));
   const rows = all.files.map((file) => [
@@ -35,8 +36,10 @@ function levelsCard(all) {
   const title = "Solved by difficulty";
   const known = all.levels.filter((one) => one.level !== null);
   const sentence = "Share of the puzzles of each difficulty that have a good game.";
-  if (!known.length)
-    return card(title, sentence, nothing(all.games ? "These puzzles do not say how difficult they are." : "No games yet."));
+  if (!known.length) {
+    const none = all.games ? "These puzzles do not say how difficult they are." : "No games yet.";
+    return card(title, sentence, nothing(none));
+  }
   const name = (level) => (level === null ? "?" : `${level}–${level + 1}`);
   const cols = all.levels.map((one) => ({
     label: name(one.level),
@@ -127,7 +130,7 @@ const MOST_REWARD_BARS = 60; // a row may say anything
 
 function rewardsCard(all, rulesets) {
   const title = "Rewards";
-  const perfect = Object.entries(rulesets).map(([name, rules], n) => `${rules.perfect} by ${n ? "" : "the rules "}${name}`);
+  const perfect = Object.entries(rulesets).map(([name, rules]) => `${rules.perfect} by ${name}`);
   const sentence = `What the games scored; perfect play is ${perfect.join(", ")}.`;
   if (!all.rewards.length) return card(title, sentence, nothing("No games yet."));
   const bins = new Map();
@@ -191,13 +194,14 @@ function tokensCard(all, what, bars, limits, over, estimated) {
     label: `limit ${count(limit)}`,
   }));
   const total = bars.reduce((sum, [, , within, beyond]) => sum + within + beyond, 0);
-  const guessed = estimated > 0 && estimated < total && ` Of ${plural(total, what, many)} ${count(estimated)} estimated.`;
+  const some = estimated > 0 && estimated < total;
+  const guessed = some ? ` Of ${plural(total, what, many)} ${count(estimated)} estimated.` : "";
   const which = limits.length > 1 ? "the limit of its board" : `the limit of ${count(limits[0])}`;
   return card(
     title,
     estimated === total
       ? `Tokens of each ${what}, estimated from the length of its text: nobody counted them.`
-      : `Tokens of each ${what}, ${how}.${guessed || ""}`,
+      : `Tokens of each ${what}, ${how}.${guessed}`,
     [
       legend([
         ["plain", limits.length > 1 ? "Within its limit" : "Within the limit"],

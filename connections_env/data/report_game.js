@@ -147,7 +147,9 @@ class GameView {
       text.completion.length > 0 && ["Tokens of the conversation", this.completion()],
       usage.output > 0 && [
         "Tokens paid for",
-        `${count(usage.input)} in (${count(usage.cached)} cached), ${count(usage.output)} out (${count(usage.reasoning)} reasoning)`,
+        `${count(usage.input)} in (${count(usage.cached)} cached), ` +
+          `${count(usage.output)} out (${count(usage.reasoning)} reasoning)` +
+          (usage.estimated ? `, ${plural(usage.estimated, "request")} estimated` : ""),
       ],
       text.timing.started && ["Started", said(text.timing.started)],
       seconds && ["Took", seconds],

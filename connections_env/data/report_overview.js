@@ -90,7 +90,11 @@ function standing(all) {
 function figures(all) {
   const shown = [
     ["Games won", percent(all.won, all.games), `${count(all.won)} of ${count(all.games)}`],
-    [all.examples ? "Fit games" : "Good games", percent(all.good, all.games), `${count(all.good)} of ${count(all.games)}`],
+    [
+      all.examples ? "Fit games" : "Good games",
+      percent(all.good, all.games),
+      `${count(all.good)} of ${count(all.games)}`,
+    ],
     ["Doctored", count(all.doctored), `of ${plural(all.games, "game")}: went on from one that was cut`],
     all.examples && ["Reduced", count(all.reduced), `of ${plural(all.games, "game")}: reasoning made shorter`],
     ...spentFigures(all),
@@ -157,8 +161,9 @@ function spentFigures(all) {
 function leftOut(all) {
   const notes = [];
   if (all.about.left_out) {
+    const called = all.examples ? "refused" : "bad";
     notes.push(
-      `The list shows ${count(all.about.games)} games: the chosen ones, then the newest ${all.examples ? "refused" : "bad"} ones. ` +
+      `The list shows ${count(all.about.games)} games: the chosen ones, then the newest ${called} ones. ` +
         `${count(all.about.left_out)} more are counted here and not shown (--report-games takes more).`,
     );
   }

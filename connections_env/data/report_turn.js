@@ -21,6 +21,7 @@ const spaced = (name) => name.replaceAll("_", " ");
 function turnOf(view, turn, nth) {
   const [mark] = VERDICTS[turn.status];
   const before = view.game.resumed_after !== null && nth <= view.game.resumed_after;
+  const unfit = turn.unfit && turn.unfit !== turn.reason;
   return [
     el(
       "div",
@@ -28,7 +29,7 @@ function turnOf(view, turn, nth) {
       el("h2", {}, `Turn ${nth}`),
       el("span", { class: `pill ${turn.status}` }, el("span", { "aria-hidden": "true" }, `${mark} `), verdictOf(turn)),
       before && el("span", { class: "pill" }, "of the earlier game"),
-      turn.unfit && turn.unfit !== turn.reason && el("span", { class: "pill unfit" }, "unfit: ", said(spaced(turn.unfit))),
+      unfit && el("span", { class: "pill unfit" }, "unfit: ", said(spaced(turn.unfit))),
       el(
         "span",
         { class: "tokens" },
