@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from connections_env.dataset import public_name
 from connections_env.examples import GoodRow, count_row
 from connections_env.game import WON, mistakes_in
-from connections_env.histograms import Steps, histogram
+from connections_env.histograms import Steps, bars_of
 from connections_env.ledger import Paid, paid_for
 from connections_env.prices import Prices
 from connections_env.quality import Facts
@@ -189,8 +189,8 @@ class Overview:
                 for n in range(max([*self.mistakes_won, *self.mistakes_lost], default=-1) + 1)
             ],
             "counted": self.tokenizer.name if self.tokenizer and self.source.examples else None,
-            "replyTokens": histogram(self.reply_tokens, [self.limits.reply]),
-            "gameTokens": histogram(self.game_tokens, self.game_limits),
+            "replyTokens": bars_of(self.reply_tokens, [self.limits.reply]),
+            "gameTokens": bars_of(self.game_tokens, self.game_limits),
             "replyLimit": self.limits.reply,
             "gameLimits": sorted(self.game_limits.items()),
             "repliesOver": self.reply_tokens.over.total(),

@@ -17,7 +17,7 @@ import collate
 import filter_gameplay
 import iterative_generate
 from connections_env import files, report_page, terminal, unseen, viewing
-from connections_env.histograms import Steps, histogram
+from connections_env.histograms import Steps, bars_of
 from connections_env.parsing import Reply
 from connections_env.records import Cut, ResumedFrom, Usage
 from connections_env.report_page import MARKER
@@ -262,16 +262,16 @@ def steps_of(figures, limit=10**9):
 
 
 def test_bars_of_a_histogram_are_of_one_width_and_the_last_takes_what_is_far():
-    assert histogram(Steps(32)) == []
-    assert histogram(steps_of({0: 2, 64: 1})) == [(0, 32, 2, 0), (32, 64, 0, 0), (64, 96, 1, 0)]
-    bars = histogram(steps_of({32 * n: 10 for n in range(40)} | {10**6: 1}))
+    assert bars_of(Steps(32)) == []
+    assert bars_of(steps_of({0: 2, 64: 1})) == [(0, 32, 2, 0), (32, 64, 0, 0), (64, 96, 1, 0)]
+    bars = bars_of(steps_of({32 * n: 10 for n in range(40)} | {10**6: 1}))
     assert bars[0] == (0, 64, 20, 0)
     assert bars[-1][1:] == (None, 1, 0)
     assert sum(bar[2] for bar in bars) == 401
 
 
 def test_a_bar_that_the_limit_goes_through_is_cut_in_two():
-    assert histogram(steps_of({40: 3, 50: 1, 51: 2, 70: 1}, limit=50)) == [
+    assert bars_of(steps_of({40: 3, 50: 1, 51: 2, 70: 1}, limit=50)) == [
         (0, 32, 0, 0),
         (32, 64, 4, 2),
         (64, 96, 0, 1),
@@ -279,8 +279,8 @@ def test_a_bar_that_the_limit_goes_through_is_cut_in_two():
 
 
 def test_bars_reach_a_limit_that_is_near_and_not_one_that_is_far():
-    assert histogram(steps_of({70: 1}), [128])[-1] == (96, 128, 0, 0)
-    assert histogram(steps_of({70: 1}), [5000])[-1] == (64, 96, 1, 0)
+    assert bars_of(steps_of({70: 1}), [128])[-1] == (96, 128, 0, 0)
+    assert bars_of(steps_of({70: 1}), [5000])[-1] == (64, 96, 1, 0)
 
 
 def test_files_of_one_name_are_told_apart_by_as_little_as_it_takes(work):
