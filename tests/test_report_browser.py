@@ -669,3 +669,6 @@ def test_a_shortened_reply_is_shown_before_and_after(browser, tmp_path):
     tokens = pages.listed(report)[0]["tokens"]
     assert shown.texts("a.game .number")[-1] == f"{pages.listed(report)[0]['before']} → {tokens}tokens"
     assert "Most tokens before reduction" in shown.texts("option")
+    assert shown.texts("a.game .verdict") == shown.texts(".lead .verdict") == ["Fit"]
+    assert [text.partition(" ")[0] for text in shown.texts(".shows span")] == ["All", "Fit", "Chosen", "Reduced"]
+    assert "Every game is fit." in shown.texts(".cards .nothing")
