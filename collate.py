@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from connections_env import report as report_page
+from connections_env import report as reports
 from connections_env.arguments import UsageError, command_parser
 from connections_env.card_head import boundary_of
 from connections_env.collation_tables import summary
@@ -177,7 +177,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def _collate(args: argparse.Namespace) -> int:
     export = export_of(args)
     output = args.output or args.output_dir / (FOLDER if export.layout == "hf" else OUTPUT)
-    report_page.check(args)
+    reports.check(args)
     check_writable(args.output_dir)
     check_writable(output.absolute().parent)
     inputs = existing_inputs(args.inputs, args.output_dir)
@@ -204,10 +204,10 @@ def _collate(args: argparse.Namespace) -> int:
             sys.stdout.flush()
             print(f"\nsent to {push(output, export.hub_id, there, yes=args.yes)}")
     finally:  # whatever became of the sending
-        if report_page.wanted(args):
+        if reports.wanted(args):
             refused = {reject.place: reject.reason for reject in outcome.rejects}
             games = of_examples(inputs, [row.rollout_id for row in outcome.rows], refused, outcome.spares_used)
-            report_page.make(args, games, limits_of(args), load_tokenizer(args.tokenizer))
+            reports.make(args, games, limits_of(args), load_tokenizer(args.tokenizer))
     return 0 if outcome.written else 1
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from connections_env import report as report_page
+from connections_env import report as reports
 from connections_env.arguments import UsageError, command_parser
 from connections_env.candidates import Candidate
 from connections_env.command import exit_status
@@ -175,7 +175,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _filter(args: argparse.Namespace) -> int:
-    report_page.check(args)
+    reports.check(args)
     check_writable(args.output_dir)
     tokenizer, puzzles = load_tokenizer(args.tokenizer), list[Puzzle]()
     chosen = any((args.puzzles, args.split, args.puzzle_ids_file, args.num_examples))
@@ -188,9 +188,9 @@ def _filter(args: argparse.Namespace) -> int:
         ids = rerun_ids(result, puzzles)
         replace_files({args.output_dir / RERUN: lines_of(ids)})
         print(f"\n{counted(len(ids), 'puzzle')} to run again -> {shown(args.output_dir / RERUN)}")
-    if result.standings and report_page.wanted(args):
+    if result.standings and reports.wanted(args):
         source = of_results(result.standings, results_of(args.inputs), puzzles if chosen else None)
-        report_page.make(args, source, Limits())
+        reports.make(args, source, Limits())
     return 0 if found else 1
 
 

@@ -20,7 +20,7 @@ import collate
 import filter_gameplay
 import reduce_tokens
 from connections_env import collation_tables, reduction_tables
-from connections_env import report as report_page
+from connections_env import report as reports
 from connections_env.arguments import at_least, command_parser
 from connections_env.command import exit_status
 from connections_env.endpoint import Endpoint
@@ -150,7 +150,7 @@ def dry_run(args: argparse.Namespace, report: Reporter) -> Source:
 def games_of(args: argparse.Namespace, standings: Standings, puzzles: list[Puzzle] | None) -> Source:
     """All games of the folder, for a report; of the puzzles that count, where they are known."""
     stream = args.export and args.export.parent / f"{Path(filter_gameplay.GOOD).stem}_reduced.jsonl"
-    reduced = reduced_in(stream) if report_page.wanted(args) and stream and stream.is_file() else {}
+    reduced = reduced_in(stream) if reports.wanted(args) and stream and stream.is_file() else {}
     files = results_files(results_folder(args))
     ledgers = [args.export.parent] if args.export else []
     return of_results(standings, files, puzzles, others=args.all_puzzles, reduced=reduced, ledgers=ledgers)
@@ -304,12 +304,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _drive(args: argparse.Namespace) -> int:
-    report_page.check(args, args.export)
+    reports.check(args, args.export)
     report = Reporter(args.verbose)
     status, games = (0, dry_run(args, report)) if args.dry_run else asyncio.run(loop(args, report))
-    if report_page.wanted(args):
+    if reports.wanted(args):
         tokenizer = load_tokenizer(args.tokenizer) if games.reduced else None
-        report_page.make(args, games, limits_of(args), tokenizer)
+        reports.make(args, games, limits_of(args), tokenizer)
     return status
 
 

@@ -60,7 +60,7 @@ def read_completion(completion: Any, messages: list[Message]) -> Answer:
 def estimated_usage(messages: list[Message], said: str) -> Usage:
     """What a request took whose answer does not say: budgets must hold all the same."""
     asked = sum(estimated_tokens(message["content"]) for message in messages)
-    return Usage(input=asked, output=estimated_tokens(said), requests=1)
+    return Usage(input=asked, output=estimated_tokens(said), requests=1, estimated=1)
 
 
 def read_usage(completion: Any) -> Usage | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from connections_env.arguments import UsageError
-from connections_env.files import Line, line_at, read_lines, results_files, shown
+from connections_env.files import Line, read_lines, results_files, shown
 from connections_env.puzzle_files import UNREADABLE, one_line
 from connections_env.schema import HF_LAYOUTS
 from connections_env.steps import check_input
@@ -51,10 +51,3 @@ def lines_of_games(path: Path) -> Iterator[Line]:
                     nth += 1
     except UNREADABLE as error:
         raise UsageError(f"{shown(path)} cannot be read: {one_line(error)}") from None
-
-
-def game_at(path: Path, offset: int) -> bytes:
-    """The row that `lines_of_games` gave with this offset."""
-    if path.suffix.lower() != PARQUET:
-        return line_at(path, offset)
-    return next(line.data for line in lines_of_games(path) if line.offset == offset)

@@ -17,9 +17,10 @@ from connections_env.truncation import kept_turns
 _LABEL = 9  # columns of the names of figures
 
 
-# Columns of a list: how wide each is, and how narrow it may become. The last two go where there is no room for them.
-_PUZZLE, _VERDICT, _TURNS, _REWARD = (20, 18), (22, 18), 8, 11
-_NUMBER, _LEAST_PLACE, _GAP = 5, 10, "  "
+# Columns of a list: how wide each is, and how narrow it may become. Where there is no room for them the reward goes
+# first, then the turns, then the place: what a game is called and what became of it are worth more.
+_PUZZLE, _VERDICT, _TURNS, _REWARD = (20, 18), (22, 18), 8, 12
+_NUMBER, _LEAST_PLACE, _LEAST_NAME, _GAP = 5, 9, 6, "  "
 
 
 def list_line(nth: int, entry: Entry, place_width: int, paint: Paint, width: int | None = None) -> str:
@@ -28,28 +29,34 @@ def list_line(nth: int, entry: Entry, place_width: int, paint: Paint, width: int
     turns = f"{entry.turns} {'turn' if entry.turns == 1 else 'turns'}"
     reward = f"reward {rollout.reward:.4g}" if rollout and entry.turn is None else ""
     place, puzzle, verdict, more = _list_columns(place_width, width)
-    texts = [
-        f"{nth:>{_NUMBER}}",
-        _column(visible(entry.place), place, end=True, cut_off=width is not None),
-        _column(visible(entry.puzzle_id), puzzle, cut_off=width is not None),
-        _column(visible(entry.verdict), verdict, cut_off=width is not None),
-        *(padded(turns, _TURNS), reward)[:more],
-    ]
-    while width is not None and len(texts) > 1 and cells(_GAP.join(texts).rstrip()) > width:
-        texts.pop()
     style = "good" if entry.why_bad is None else "bad"
-    return _GAP.join(paint(style, text) if at == 3 else text for at, text in enumerate(texts)).rstrip()
+    texts = [
+        ("", f"{nth:>{_NUMBER}}"),
+        ("", _column(visible(entry.place), place, end=True, cut_off=width is not None)),
+        ("", _column(visible(entry.puzzle_id), puzzle, cut_off=width is not None)),
+        (style, _column(visible(entry.verdict), verdict, cut_off=width is not None)),
+        *(("", text) for text in (padded(turns, _TURNS), reward)[:more]),
+    ]
+    if not place:
+        del texts[1]
+    while width is not None and len(texts) > 1 and cells(_GAP.join(text for _, text in texts).rstrip()) > width:
+        texts.pop()
+    return _GAP.join(paint(style, text) if style else text for style, text in texts).rstrip()
 
 
 def _list_columns(place: int, width: int | None) -> tuple[int, int, int, int]:
-    """Columns of place, puzzle and verdict, and how many of the others there is room for."""
+    """Columns of place (0: none), puzzle and verdict, and how many of the others there is room for."""
     widths, least = [place, _PUZZLE[0], _VERDICT[0]], [min(place, _LEAST_PLACE), _PUZZLE[1], _VERDICT[1]]
     if width is None:
         return (*widths, 2)  # type: ignore[return-value]
     for more, others in ((2, (_TURNS, _REWARD)), (1, (_TURNS,)), (0, ())):
         spare = width - _NUMBER - sum(others) - len(_GAP) * (3 + more)
-        if spare >= sum(least) or not more:
+        if spare >= sum(least):
             break
+    else:
+        spare = width - _NUMBER - 2 * len(_GAP)
+        verdict = min(_VERDICT[1], max(spare - _LEAST_NAME, _LEAST_NAME))
+        return 0, min(_PUZZLE[0], max(spare - verdict, 1)), verdict, 0
     for at in range(3):
         widths[at] = max(least[at], widths[at] - max(sum(widths) - spare, 0))
     return (*widths, more)  # type: ignore[return-value]
@@ -143,7 +150,8 @@ def _tokens(rollout: Rollout) -> list[str]:
         fields += [
             f"paid {used.input:,} in ({used.cached:,} cached)",
             f"{used.output:,} out ({used.reasoning:,} reasoning)",
-            counted(used.requests, "request", "requests"),
+            counted(used.requests, "request", "requests")
+            + (f" ({used.estimated:,} estimated)" if used.estimated else ""),
         ]
     if isinstance(seconds, int | float):
         fields.append(f"{seconds:,.1f} s")

@@ -25,7 +25,7 @@ class Steps:
         (self.over if figure > limit else self.within)[figure // self.step * self.step] += 1
 
 
-def histogram(steps: Steps, limits: Iterable[int] = ()) -> list[Bar]:
+def bars_of(steps: Steps, limits: Iterable[int] = ()) -> list[Bar]:
     """Bars of one width, at most `MOST_BARS` and one more; the last is open where a figure is far."""
     counts = steps.within + steps.over
     if not counts:

@@ -44,10 +44,17 @@ class Paid:
     answers: int = 0
     unknown: int = 0
     """Of them, those that do not say."""
+    estimated: int = 0
+    """Of them, those whose endpoint did not say, so that it is estimated."""
     usage: Usage = field(default_factory=Usage)
 
     def __add__(self, other: "Paid") -> "Paid":
-        return Paid(self.answers + other.answers, self.unknown + other.unknown, self.usage + other.usage)
+        return Paid(
+            self.answers + other.answers,
+            self.unknown + other.unknown,
+            self.estimated + other.estimated,
+            self.usage + other.usage,
+        )
 
 
 def rewritings_in(folder: Path) -> Iterator[Rewriting]:
@@ -62,7 +69,8 @@ def paid_for(folder: Path) -> Paid:
     """What all reductions in a folder took, the refused answers too. Raises OSError."""
     paid = Paid()
     for one in rewritings_in(folder):
-        paid += Paid(1, usage=one.usage) if one.usage else Paid(1, unknown=1)
+        told = one.usage
+        paid += Paid(1, estimated=told.estimated > 0, usage=told) if told else Paid(1, unknown=1)
     return paid
 
 

@@ -25,7 +25,7 @@ def page(lines: Iterator[str], *, pager: bool) -> None:
     for line in lines:
         first.append(line)
         # A line too long wraps; escapes and wide characters make this a guess, which a pager does not mind.
-        rows += 1 + len(line) // (2 * size.columns)
+        rows += 1 + len(line) // size.columns
         if rows >= size.lines:
             _through(command, chain(first, lines))
             return

@@ -1,6 +1,7 @@
 """How far a paid run is: one line that updates in place on a terminal, a plain line now and then elsewhere.
 
     12/70 games in 1:30 | 8 good, 4 bad | 6:10 left | 0.42 of about 2.40 USD | 34 in flight | 3 retries | 1.2k tokens/s
+    12/70 in 1:30 | 8 good, 4 bad | 6:10 left | $0.42/2.40 | 1.2k/s | 34 open | 3 retries
 
 A ticker reads what the run counts anyway, so that a request costs nothing more for being shown.
 """
@@ -80,23 +81,35 @@ class Progress:
             say(SEPARATOR.join(self.fields(final=final)))
         else:
             # One column stays free: terminals differ in what they do once the last one is taken.
-            self._bar.set_description_str(fitted(self.fields(final=final), columns() - 1))
+            self._bar.set_description_str(self.line(columns() - 1, final=final))
 
-    def fields(self, *, final: bool = False) -> list[str]:
-        """What there is to tell, the most important first; once all is over, without guesses at what is to come."""
+    def line(self, width: int, *, final: bool = False) -> str:
+        """All there is to tell in so many columns; in fewer words where it would not fit, then less of it."""
+        line = SEPARATOR.join(self.fields(final=final))
+        return line if len(line) <= width else fitted(self.fields(final=final, narrow=True), width)
+
+    def fields(self, *, final: bool = False, narrow: bool = False) -> list[str]:
+        """What there is to tell, the most important first; once all is over, without guesses at what is to come.
+
+        In a `narrow` line fewer words are spent on it, and what is slow to change stands last.
+        """
         now = self._clock()
         elapsed, retries = now - self._began, self.endpoint.retries - self._retries_before
         in_flight, share = self.endpoint.in_flight, None if final else self._share_done()
         rate = self._tokens_out() / elapsed if final and elapsed else self._recent_rate(now)
+        games = f"{self.total:,}" if narrow else counted(self.total, self.unit)
         told = [
-            f"{self.done:,}/{counted(self.total, self.unit)} in {duration(elapsed)}",
+            f"{self.done:,}/{games} in {duration(elapsed)}",
             self._verdicts(),
             f"{duration(elapsed / share - elapsed)} left" if share else "",
-            self._spent(share),
-            "" if final else f"{in_flight:,} in flight",
-            counted(retries, "retry", "retries") if retries else "",
-            f"{short(rate)} tokens/s" if rate else "",
+            self._spent(share, narrow=narrow),
         ]
+        beside = [
+            "" if final else f"{in_flight:,} {'open' if narrow else 'in flight'}",
+            counted(retries, "retry", "retries") if retries else "",
+        ]
+        speed = f"{short(rate)}{'/s' if narrow else ' tokens/s'}" if rate else ""
+        told += [speed, *beside] if narrow else [*beside, speed]
         return [field for field in told if field]
 
     def _share_done(self) -> float | None:
@@ -107,7 +120,7 @@ class Progress:
         worth = self.ended + (self.begun - self.ended) / 2
         return worth / self.total if self.ended else None
 
-    def _spent(self, share: float | None) -> str:
+    def _spent(self, share: float | None, *, narrow: bool) -> str:
         """What the command has cost, and will have once all is done; in tokens where no prices are known."""
         cost, usage = self.endpoint.cost, self.endpoint.usage
         spent: float = usage.input + usage.output if cost is None else cost
@@ -115,8 +128,11 @@ class Progress:
         if not spent:
             return ""
         written, unit = (short, "tokens") if cost is None else (money, "USD")
-        in_all = f" of about {written(before + (spent - before) / share)}" if share else ""
-        return f"{written(spent)}{in_all} {unit}"
+        in_all = written(before + (spent - before) / share) if share else ""
+        if narrow:
+            figures = f"{written(spent)}{in_all and f'/{in_all}'}"
+            return f"{figures} {unit}" if cost is None else f"${figures}"
+        return f"{written(spent)}{in_all and f' of about {in_all}'} {unit}"
 
     def _tokens_out(self) -> int:
         return self.endpoint.usage.output - self._before.output

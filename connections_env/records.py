@@ -70,6 +70,8 @@ class Usage(_Row):
     cached: int = 0
     reasoning: int = 0
     requests: int = 0
+    estimated: int = Field(default=0, exclude_if=lambda requests: not requests)
+    """Of the requests, those whose tokens are estimated, since nobody said them. Left out where there are none."""
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -78,6 +80,7 @@ class Usage(_Row):
             cached=self.cached + other.cached,
             reasoning=self.reasoning + other.reasoning,
             requests=self.requests + other.requests,
+            estimated=self.estimated + other.estimated,
         )
 
     def __sub__(self, other: "Usage") -> "Usage":

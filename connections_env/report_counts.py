@@ -1,13 +1,15 @@
 """The figures of a report: counted over all games as they are read, none of them kept."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from connections_env.dataset import public_name
 from connections_env.examples import GoodRow, count_row
 from connections_env.game import WON, mistakes_in
-from connections_env.histograms import Steps, histogram
+from connections_env.histograms import Steps, bars_of
 from connections_env.ledger import Paid, paid_for
 from connections_env.prices import Prices
 from connections_env.quality import Facts
@@ -26,7 +28,6 @@ class FileCount:
 
     name: str
     games: int = 0
-    good: int = 0
     newly_good: int = 0
     """Puzzles whose first good game lies in this file."""
     usage: Usage = field(default_factory=Usage)
@@ -69,12 +70,14 @@ class Overview:
     games_estimated: int = 0
     """Games with a reply whose tokens nobody counted."""
     usage_estimated: int = 0
-    """Games whose endpoint did not say what they took."""
+    """Games with a request whose endpoint did not say what it took."""
     usage_unknown: int = 0
     """Games of other tools that do not say either."""
     game_limits: Counter[int] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
     models: Counter[str] = field(default_factory=Counter)
+    reduced_in: set[Path] = field(default_factory=set)
+    """Folders of the games that were reduced."""
     levels: dict[int | None, Level] = field(default_factory=dict)
     standing: dict[str, int] = field(default_factory=dict)
     """Key of a puzzle -> index of its best standing so far."""
@@ -91,9 +94,11 @@ class Overview:
         self.simulated += row.simulated
         self.doctored += row.doctored
         self.usage += row.usage
+        self.usage_estimated += row.usage.estimated > 0
         self.usage_unknown += not row.usage.output
         self.models.update({public_name(model) for model in row.reply_models or [row.model]})
-        self.rewards[round(row.reward, 2)] += 1
+        if math.isfinite(row.reward):
+            self.rewards[round(row.reward, 2)] += 1
         if game.why_bad is not None:
             self.reasons[game.why_bad] += 1
         if game.chosen:
@@ -117,7 +122,6 @@ class Overview:
     def _take_standing(self, game: Judged) -> None:
         file = self.files[game.spot.file]
         file.games += 1
-        file.good += game.why_bad is None
         file.usage += game.row.usage
         index = 0 if game.why_bad is None else 1 if game.kept else 2
         before = self.standing.get(game.key)
@@ -127,7 +131,8 @@ class Overview:
 
     def _take_level(self, game: Judged) -> None:
         difficulty = game.row.info.difficulty
-        level = self.levels.setdefault(None if difficulty is None else int(difficulty), Level())
+        known = None if difficulty is None or not math.isfinite(difficulty) else math.floor(difficulty)
+        level = self.levels.setdefault(known, Level())
         level.puzzles.add(game.key)
         level.games += 1
         level.won += game.row.complete_reason in WON
@@ -138,7 +143,9 @@ class Overview:
         row = game.row
         replies, total, estimated = row.reply_tokens, sum(row.reply_tokens), row.reply_estimated
         if isinstance(row, GoodRow):
-            self.reduced += row.reduced
+            if row.reduced:
+                self.reduced += 1
+                self.reduced_in.add(self.source.paths[game.spot.file].absolute().parent)
             if self.tokenizer is not None:
                 counts = count_row(row, self.tokenizer)
                 replies, total, estimated = list(counts.replies), counts.completion, []
@@ -151,8 +158,6 @@ class Overview:
         for tokens in replies[earlier:]:
             self.reply_tokens.take(tokens, self.limits.reply)
         self.replies_estimated += sum(estimated[earlier:])
-        # What other tools recorded is not estimated; only our own games have a timing.
-        self.usage_estimated += any(row.reply_estimated[earlier:]) and bool(row.timing)
 
     def finish(self) -> None:
         self._open_files(len(self.source.files) - 1)
@@ -160,14 +165,10 @@ class Overview:
 
     def figures(self) -> dict[str, Any]:
         """All of it as JSON. Raises OSError."""
-        seen, reduction = len(self.standing), Paid()
-        for folder in self.source.ledgers:
-            reduction += paid_for(folder)
+        seen = len(self.standing)
         puzzles = seen if self.source.puzzles is None else self.source.puzzles
         return {
             "puzzles": puzzles,
-            "puzzlesKnown": self.source.puzzles is not None,
-            "missing": puzzles - seen,
             "goodPuzzles": sum(index == 0 for index in self.standing.values()),
             "chosen": len(self.chosen),
             "examples": self.source.examples,
@@ -178,13 +179,7 @@ class Overview:
             "usageEstimated": self.usage_estimated,
             "usageUnknown": self.usage_unknown,
             "cost": self.prices.cost(self.usage) if self.prices else None,
-            "reduction": {
-                "known": bool(self.source.ledgers),
-                "answers": reduction.answers,
-                "unknown": reduction.unknown,
-                "usage": reduction.usage.model_dump(),
-                "cost": self.prices.cost(reduction.usage) if self.prices else None,
-            },
+            "reduction": self._reduction(),
             "files": [self._file(file, puzzles) for file in self.files],
             "levels": self._levels(),
             "reasons": dict(self.reasons.most_common()),
@@ -194,8 +189,8 @@ class Overview:
                 for n in range(max([*self.mistakes_won, *self.mistakes_lost], default=-1) + 1)
             ],
             "counted": self.tokenizer.name if self.tokenizer and self.source.examples else None,
-            "replyTokens": histogram(self.reply_tokens, [self.limits.reply]),
-            "gameTokens": histogram(self.game_tokens, self.game_limits),
+            "replyTokens": bars_of(self.reply_tokens, [self.limits.reply]),
+            "gameTokens": bars_of(self.game_tokens, self.game_limits),
             "replyLimit": self.limits.reply,
             "gameLimits": sorted(self.game_limits.items()),
             "repliesOver": self.reply_tokens.over.total(),
@@ -204,12 +199,32 @@ class Overview:
             "gamesEstimated": self.games_estimated,
         }
 
+    def _reduction(self) -> dict[str, Any]:
+        """What the reducer took: of a dataset for the games that were reduced, of results whatever it tried.
+
+        It is not known of games whose ledger is not beside them.
+        """
+        folders = self.reduced_in if self.source.examples else self.source.ledgers
+        ledgers = [paid_for(folder) for folder in sorted(folders)]
+        paid = sum(ledgers, Paid())
+        if self.source.examples:
+            known = all(ledger.answers for ledger in ledgers)
+        else:
+            known = bool(ledgers) and (paid.answers > 0 or not self.source.reduced)
+        return {
+            "known": known,
+            "answers": paid.answers,
+            "estimated": paid.estimated,
+            "unknown": paid.unknown,
+            "usage": paid.usage.model_dump(),
+            "cost": self.prices.cost(paid.usage) if self.prices else None,
+        }
+
     def _file(self, file: FileCount, puzzles: int) -> dict[str, Any]:
         known: dict[str, int] = {name: file.standings[name] for name in STANDINGS}
         return {
             "name": file.name,
             "games": file.games,
-            "goodGames": file.good,
             "newlyGood": file.newly_good,
             "input": file.usage.input,
             "output": file.usage.output,

@@ -6,20 +6,22 @@ that the page opens only with the game.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from heapq import heappush, heappushpop
 from typing import Any, NamedTuple
 
 from connections_env.dataset import public_name
 from connections_env.examples import GoodRow, before_reduction, count_row
 from connections_env.foreign import rollout_at
-from connections_env.game import WON
 from connections_env.lineage import played_by
 from connections_env.quality import facts_of
 from connections_env.records import Rollout
 from connections_env.report_counts import mistakes_of
+from connections_env.report_page import as_json
 from connections_env.report_source import Judged, Source, Spot, whole_row
 from connections_env.report_turns import game_of
+from connections_env.rewards import perfect
+from connections_env.rulesets import RULESETS
 from connections_env.tokens import Counts, Tokenizer
 
 BLOCK = 2**18  # characters of games in a block, before they are compressed
@@ -72,33 +74,15 @@ class Names:
 
 
 class Tokens(NamedTuple):
-    """Of a game, in the list."""
+    """Of a game, in the list: of all its games in one measure, so that they can be sorted."""
 
-    now: int
+    tokens: int
     before: int | None
-    """Before it was reduced; None where it was not."""
+    """Before it was reduced; None where it was not, or where the list counts what was played."""
     estimated: int
     """Replies whose tokens nobody counted."""
 
 
-# What the list knows of a game, a column each.
-FIELDS = (
-    *("rollout", "puzzle", "file", "line", "model", "ruleset", "reason", "ended", "chosen", "won", "cut", "reduced"),
-    *(
-        "simulated",
-        "reward",
-        "mistakes",
-        "statuses",
-        "tokens",
-        "before",
-        "estimated",
-        "parent",
-        "kept",
-        "keeps",
-        "block",
-        "place",
-    ),
-)
 _LETTERS = {"correct": "R", "one_away": "O", "incorrect": "W", "invalid": "I"}
 
 
@@ -108,7 +92,7 @@ class Packed:
 
     source: Source
     tokenizer: Tokenizer | None = None
-    rows: list[list[Any]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     puzzles: Names = field(default_factory=Names)
     models: Names = field(default_factory=Names)
     reasons: Names = field(default_factory=Names)
@@ -120,13 +104,10 @@ class Packed:
         size = number = 0
         for pick in picks:
             row, retold = whole_row(self.source, pick.spot)
-            counts = before = None
-            if self.tokenizer and isinstance(row, GoodRow):
-                counts = count_row(row, self.tokenizer)
-                before = count_row(before_reduction(row), self.tokenizer) if row.original_completion else None
-            shown = counted_for_list(self.source, pick.spot, row, counts, before)
-            line = json.dumps(game_of(row, self.tokenizer, counts) | {"retold": retold})
-            self.rows.append(self._listed(row, pick, shown, number, len(lines)))
+            now, before = counted(row, self.tokenizer)
+            shown = counted_for_list(self.source, pick.spot, row, now, before)
+            line = as_json(game_of(row, self.tokenizer, now, before) | {"retold": retold})
+            self.rows.append(self._listed(row, pick, shown) | {"block": number, "place": len(lines)})
             lines.append(line)
             size += len(line)
             if size >= BLOCK:
@@ -135,57 +116,59 @@ class Packed:
         if lines:
             yield "\n".join(lines)
 
-    def _listed(self, row: Rollout, pick: Pick, tokens: Tokens, block: int, place: int) -> list[Any]:
+    def _listed(self, row: Rollout, pick: Pick, tokens: Tokens) -> dict[str, Any]:
+        """What the list knows of a game, a column each."""
         facts, info = facts_of(row), row.info
         groups = [[one.group, one.members, one.linking_terms] for one in info.categories]
         board = [info.puzzle_id, info.title, info.difficulty, info.all_words, groups, public_name(info.source)]
         resumed = row.resumed_from
-        return [
-            row.rollout_id,
-            self.puzzles.number(board),
-            pick.spot.file,
-            pick.spot.line,
-            self.models.number(played_by(row, public_name)),
-            info.ruleset,
-            None if pick.why_bad is None else self.reasons.number(pick.why_bad),
-            self.endings.number(row.complete_reason),
-            int(pick.wanted == 2),
-            int(row.complete_reason in WON),
-            row.turns_cut,
-            int(isinstance(row, GoodRow) and row.reduced),
-            int(row.simulated),
-            round(row.reward, 4),
-            mistakes_of(facts),
-            "".join(_LETTERS[status] for status in facts.statuses),
-            *tokens,
-            resumed.rollout_id if resumed else None,
-            resumed.turns if resumed else None,
-            pick.kept if pick.why_bad is not None else None,
-            block,
-            place,
-        ]
+        return {
+            "rollout": row.rollout_id,
+            "puzzle": self.puzzles.number(board),
+            "file": pick.spot.file,
+            "line": pick.spot.line,
+            "model": self.models.number(played_by(row, public_name)),
+            "ruleset": info.ruleset,
+            "reason": None if pick.why_bad is None else self.reasons.number(pick.why_bad),
+            "ended": self.endings.number(row.complete_reason),
+            "chosen": int(pick.wanted == 2),
+            "cut": row.turns_cut,
+            "reduced": int(isinstance(row, GoodRow) and row.reduced),
+            "simulated": int(row.simulated),
+            "reward": round(row.reward, 4),
+            "mistakes": mistakes_of(facts),
+            "statuses": "".join(_LETTERS[status] for status in facts.statuses),
+            **tokens._asdict(),
+            "parent": resumed.rollout_id if resumed else None,
+            "resumed_after": resumed.turns if resumed else None,
+            "cut_keeps": pick.kept if pick.why_bad is not None else None,
+        }
 
     def index(self) -> dict[str, Any]:
         return {
-            "fields": FIELDS,
-            "rows": self.rows,
+            "fields": [*self.rows[0]] if self.rows else [],
+            "rows": [[*row.values()] for row in self.rows],
             "puzzles": self.puzzles.values,
             "models": self.models.values,
             "reasons": self.reasons.values,
             "endings": self.endings.values,
             "files": self.source.shown_paths,
+            "rulesets": {rules.name: asdict(rules) | {"perfect": perfect(rules)} for rules in RULESETS.values()},
+            "examples": self.source.examples,
         }
 
 
-def counted_for_list(source: Source, spot: Spot, row: Rollout, counts: Counts | None, before: Counts | None) -> Tokens:
-    """The tokens of a game, in the measure of the page: as its replies were charged, of a dataset as a trainer counts.
+def counted(row: Rollout, tokenizer: Tokenizer | None) -> tuple[Counts | None, Counts | None]:
+    """A good example as a trainer counts it, and, if it was reduced, as it was before."""
+    if tokenizer is None or not isinstance(row, GoodRow):
+        return None, None
+    before = count_row(before_reduction(row), tokenizer) if row.original_completion else None
+    return count_row(row, tokenizer), before
 
-    A game that was played and then reduced has both, the first before and the second after; `counts` are a trainer's,
-    `before` those of what a reduced game was.
-    """
-    if source.examples and isinstance(row, GoodRow) and counts:
-        return Tokens(counts.completion, before.completion if before else None, 0)
-    if isinstance(row, GoodRow) and row.reduced and counts:
-        played = rollout_at(source.paths[spot.file], spot.offset)
-        return Tokens(sum(counts.replies), sum(played.reply_tokens), played.tokens_estimated)
-    return Tokens(sum(row.reply_tokens), None, row.tokens_estimated)
+
+def counted_for_list(source: Source, spot: Spot, row: Rollout, now: Counts | None, before: Counts | None) -> Tokens:
+    """The tokens of a game, in the measure of the page: as they were charged, of a dataset as a trainer counts."""
+    if source.examples and now:
+        return Tokens(now.completion, before.completion if before else None, 0)
+    played = rollout_at(source.paths[spot.file], spot.offset) if now else row
+    return Tokens(sum(played.reply_tokens), None, played.tokens_estimated)

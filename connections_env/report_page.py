@@ -8,6 +8,7 @@ import base64
 import gzip
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -50,8 +51,21 @@ def page(blocks: Iterable[str], index: Callable[[], dict[str, Any]]) -> Iterator
     for number, text in enumerate(blocks):
         yield _element(f"block-{number}", text)
     for name, value in index().items():
-        yield _element(name, json.dumps(value))
+        yield _element(name, as_json(value))
     yield after.replace("/* script */", script)
+
+
+def as_json(value: Any) -> str:
+    """JSON that every browser reads: of numbers that are none, as rows may hold them, nothing is known."""
+    return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _element(name: str, text: str) -> str:

@@ -25,6 +25,9 @@ Place = tuple[Path, int]
 """A file, and the byte a line of it starts at."""
 
 
+NOT_THE_BEST = "a better row of the puzzle is in"
+
+
 class Spot(NamedTuple):
     """Where a row lies. Sorts by file, then by byte: rows that were written later come later."""
 
@@ -69,7 +72,7 @@ class Source:
     reduced: Mapping[str, Place] = field(default_factory=dict)
     """Rollout id -> where the game lies as it was reduced."""
     ledgers: Collection[Path] = ()
-    """Folders with the answers of the reducer that were paid for these games."""
+    """Folders with the answers of the reducer that were paid for these games; of examples, it lies beside them."""
     # Of a step's file of good examples, in place of results:
     examples: bool = False
     accepted: Collection[str] = ()
@@ -117,10 +120,7 @@ def of_results(
 def of_examples(files: Sequence[Path], accepted: Collection[str], refused: Mapping[str, str], spares: int) -> Source:
     """Good games as a step left them; `spares` of the accepted ones are not among them but in the results they name."""
     found = _spares_of(files, set(accepted)) if spares else []
-    ledgers = {path.absolute().parent for path in files}
-    return Source(
-        "good examples", files, examples=True, accepted=set(accepted), refused=refused, spares=found, ledgers=ledgers
-    )
+    return Source("good examples", files, examples=True, accepted=set(accepted), refused=refused, spares=found)
 
 
 def keys_by_name(puzzles: Sequence[Puzzle]) -> dict[str, str]:
@@ -177,6 +177,8 @@ def judge(source: Source, spot: Spot, row: Rollout) -> Judged | str:
     if source.examples:
         why_bad = source.refused.get(f"{shown(path)}:{spot.line}")
         chosen = why_bad is None and row.rollout_id in source.accepted
+        if why_bad is None and not chosen:
+            why_bad = NOT_THE_BEST
     else:
         why_bad, chosen = rejection(facts), (path, spot.offset) in source.best
     can_go_on = board and not source.examples  # what a dataset refuses was won, and nothing is left to be played

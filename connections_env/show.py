@@ -20,7 +20,7 @@ from connections_env.arguments import at_least, command_parser
 from connections_env.command import exit_status
 from connections_env.entries import Entry, original, read_entry
 from connections_env.files import shown
-from connections_env.game_files import files_of, game_at, lines_of_games
+from connections_env.game_files import files_of, lines_of_games
 from connections_env.headlines import list_line
 from connections_env.json_lines import BadRow
 from connections_env.paging import page
@@ -29,7 +29,7 @@ from connections_env.showing import game_lines, raw_lines
 from connections_env.terminal import say
 
 
-class Source:
+class Games:
     """The games of a file or folder that a command asks for; what cannot be read is counted."""
 
     def __init__(self, args: argparse.Namespace):
@@ -49,13 +49,15 @@ class Source:
 
     def one_at_random(self, seed: int | None) -> Entry | None:
         """A wanted one, each as likely as any other; None where there is none."""
-        lines = [(path, line.offset, line.number) for path in self.paths for line in lines_of_games(path)]
-        random.Random(seed).shuffle(lines)
-        for path, offset, number in lines:
-            entry = self._read(game_at(path, offset), path, f"{self._name(path)}:{number}", torn=False)
-            if entry and self._wanted(entry):
-                return entry
-        return None
+        draw, least, taken = random.Random(seed), 1.0, None
+        for path in self.paths:
+            for line in lines_of_games(path):
+                if (drawn := draw.random()) >= least:  # each line draws, so that few have to be made out
+                    continue
+                entry = self._read(line.data, path, f"{self._name(path)}:{line.number}", torn=line.torn)
+                if entry and self._wanted(entry):
+                    least, taken = drawn, entry
+        return taken
 
     @property
     def place_width(self) -> int:
@@ -87,7 +89,7 @@ class Source:
 
 
 def run(args: argparse.Namespace) -> int:
-    source, paint = Source(args), paint_for(sys.stdout)
+    source, paint = Games(args), paint_for(sys.stdout)
     width = args.width or shutil.get_terminal_size().columns
     # What is piped is for other tools, so nothing of it is cut unless a width is given.
     list_width = args.width or (width if sys.stdout.isatty() else None)
@@ -117,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def chosen(source: Source, args: argparse.Namespace) -> Iterator[Entry]:
+def chosen(source: Games, args: argparse.Namespace) -> Iterator[Entry]:
     if args.random:
         entry = source.one_at_random(args.seed)
         yield from [entry] if entry else []
@@ -128,9 +130,9 @@ def chosen(source: Source, args: argparse.Namespace) -> Iterator[Entry]:
         yield from islice(source.entries(), first, first + 1)
 
 
-def others(source: Source, args: argparse.Namespace) -> str:
+def others(source: Games, args: argparse.Namespace) -> str:
     """What else there is beside the first game, and how it is chosen; nothing where that was all."""
-    again = Source(args)
+    again = Games(args)
     count = sum(1 for _ in again.entries())
     source.unreadable, source.first_problem = again.unreadable, again.first_problem
     if count < 2:
@@ -140,10 +142,10 @@ def others(source: Source, args: argparse.Namespace) -> str:
     )
 
 
-def _nothing(source: Source, args: argparse.Namespace) -> int:
+def _nothing(source: Games, args: argparse.Namespace) -> int:
     where = shown(source.path)
     narrowed = args.puzzle_id or args.rollout_id or args.good or args.bad
-    if args.number and args.number > 1 and (count := sum(1 for _ in Source(args).entries())):
+    if args.number and args.number > 1 and (count := sum(1 for _ in Games(args).entries())):
         what = f"{where} holds {count:,} such games" if narrowed else f"{where} holds {count:,} games"
     elif narrowed:
         what = f"no such game in {where}; --list without it names those there are"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from connections_env.entries import Entry
 from connections_env.examples import JobRow
-from connections_env.game import GameState, Turn, themes_right
+from connections_env.game import GameState, Turn, is_mistake, themes_right
 from connections_env.headlines import head_lines
 from connections_env.lineage import cuts_after
 from connections_env.paint import Look, cells, flowed, group_style, wrapped
@@ -14,7 +14,7 @@ from connections_env.puzzles import Puzzle
 from connections_env.records import Rollout
 from connections_env.terminal import counted, visible, visible_lines
 from connections_env.tiles import INDENT, Grid, Tile, grid_for, laid_out
-from connections_env.transcripts import reply_of
+from connections_env.transcripts import feedback_of, reply_of
 
 _STYLES = {"correct": "good", "one_away": "close", "incorrect": "bad", "invalid": "broken", "auto": "faint"}
 
@@ -64,7 +64,7 @@ def _letter(index: int) -> str:
 def _turns(entry: Entry, rollout: Rollout, puzzle: Puzzle, grid: Grid, look: Look) -> Iterator[str]:
     replies = rollout.replies
     states = replay_replies(puzzle, rollout.ruleset, replies)
-    told = _feedback(rollout)
+    told = feedback_of(rollout)
     for nth, reply in enumerate(replies):
         yield from _seam(rollout, nth, look)
         unfit, tokens = rollout.reply_unfit[nth], f"{rollout.reply_tokens[nth]:,} tokens"
@@ -79,7 +79,8 @@ def _turns(entry: Entry, rollout: Rollout, puzzle: Puzzle, grid: Grid, look: Loo
         yield from _rule(f"Turn {nth + 1}", tokens, why, look)
         if nth + 1 >= len(states):
             yield from _thoughts(reply, "guess", look)
-            yield look.paint("broken", f"{INDENT}the game was over before this reply")
+            for line in wrapped("the game was over before this reply", look.width, INDENT):
+                yield look.paint("broken", line)
             continue
         before, after = states[nth], states[nth + 1]
         if not bare:
@@ -88,7 +89,7 @@ def _turns(entry: Entry, rollout: Rollout, puzzle: Puzzle, grid: Grid, look: Loo
             _named_themes(after, look) if before.asks_themes else _guess(after.player_turns[-1], after, grid, look)
         )
         if nth < len(told) and told[nth]:
-            for line in wrapped(f"> {told[nth]}", look.width, INDENT):
+            for line in wrapped(f"> {_first_paragraph(told[nth])}", look.width, INDENT):
                 yield look.paint("faint", line)
         if after.turns[len(before.turns) + 1 :]:
             yield from ["", *_guess(after.turns[-1], after, grid, look)]
@@ -127,7 +128,8 @@ def _thoughts(reply: Reply, asked: Asked, look: Look) -> Iterator[str]:
         yield look.paint("bad", f"{INDENT}(no reasoning)")
     elif not look.reasoning:
         size = f"{len(text):,} characters, about {estimated_tokens(text):,} tokens"
-        yield look.paint("faint", f"{INDENT}(reasoning: {size})")
+        for line in wrapped(f"(reasoning: {size})", look.width, INDENT):
+            yield look.paint("faint", line)
     else:
         for line in visible_lines(text):
             yield from wrapped(line.rstrip(), look.width, INDENT)
@@ -143,7 +145,7 @@ def _guess(turn: Turn, state: GameState, grid: Grid, look: Look) -> Iterator[str
     status = "completed by the game" if turn.status == "auto" else turn.status.replace("_", " ")
     if turn.reason:
         status += f": {turn.reason.replace('_', ' ')}"
-    count = ruleset.mistakes_count_from is None or len(puzzle.groups) - len(state.found) <= ruleset.mistakes_count_from
+    count = is_mistake(ruleset, len(puzzle.groups) - len(state.found))
     left = ruleset.mistakes_allowed - state.mistakes
     fields = [status, " ".join("?" if group is None else _letter(group) for group in groups)]
     if turn.status != "auto":
@@ -169,15 +171,9 @@ def _named_themes(state: GameState, look: Look) -> Iterator[str]:
         yield from more
 
 
-def _feedback(rollout: Rollout) -> list[str]:
-    """What the game said after each reply, its first paragraph: the rest tells what is shown anyway."""
-    told = list[str]()
-    for message in rollout.completion:
-        if message.role == "assistant":
-            told.append("")
-        elif told and not told[-1]:
-            told[-1] = visible(message.content.strip().partition("\n\n")[0].replace("\n", " "))
-    return told
+def _first_paragraph(told: str) -> str:
+    """Of what the game said; the rest tells what is shown anyway."""
+    return visible(told.strip().partition("\n\n")[0].replace("\n", " "))
 
 
 def _conversation(entry: Entry, look: Look) -> Iterator[str]:

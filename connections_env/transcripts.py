@@ -13,6 +13,7 @@ from connections_env.items import item_list, text_of
 from connections_env.parsing import Reply, read_themes
 from connections_env.prompts import rules
 from connections_env.puzzles import Group, Puzzle, UnplayableBoard, derived_id
+from connections_env.records import Rollout
 from connections_env.rulesets import RULESETS, Ruleset
 
 NOT_TOLD = "(its theme is not told)"
@@ -46,6 +47,17 @@ def _said(messages: Any, name: str) -> Iterator[dict[str, str]]:
 
 def reply_of(message: Mapping[str, str]) -> Reply:
     return Reply(message["content"], message.get("reasoning_content", ""))
+
+
+def feedback_of(rollout: Rollout) -> list[str]:
+    """What the player was told after each reply; nothing after the last."""
+    said = list[str]()
+    for message in rollout.completion:
+        if message.role == "assistant":
+            said.append("")
+        elif said:
+            said[-1] += message.content
+    return said
 
 
 def ruleset_of(messages: Sequence[Mapping[str, str]]) -> Ruleset | None:

@@ -590,6 +590,7 @@ def test_usage_that_is_missing_is_estimated(usage: Any) -> None:
     asked = sum(len(message["content"]) for message in OPENING)
     assert asked / 8 < got.input < asked
     assert 1000 < got.output < 8000
+    assert (got.requests, got.estimated) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,26 @@ def test_tokens_a_second_are_those_of_the_last_half_minute() -> None:
     assert line.endswith("| 10 tokens/s")
 
 
+def test_a_narrow_line_spends_fewer_words_before_anything_is_left_out() -> None:
+    clock, asked = Clock(), endpoint(Prices(input=1.0, cached=0.5, output=2.0))
+    one = Progress("game", 1000, asked, lambda: "290 good, 22 bad", every=30, clock=clock)
+    clock.now += 3723
+    one.begun = one.ended = one.done = 312
+    asked.usage, asked.retries = Usage(input=2_000_000, output=5_200_000), 3
+    assert one.line(140) == (
+        "312/1,000 games in 1:02:03 | 290 good, 22 bad | 2:16:50 left | 12.40 of about 39.74 USD | 0 in flight | "
+        "3 retries | 1.4k tokens/s"
+    )
+    assert one.line(100) == (
+        "312/1,000 in 1:02:03 | 290 good, 22 bad | 2:16:50 left | $12.40/39.74 | 1.4k/s | 0 open | 3 retries"
+    )
+    assert one.line(79) == "312/1,000 in 1:02:03 | 290 good, 22 bad | 2:16:50 left | $12.40/39.74 | 1.4k/s"
+    without = Progress("game", 9, endpoint(), lambda: "", every=30, clock=clock)
+    without.endpoint.usage, without.begun, without.ended = Usage(input=2000), 3, 3
+    clock.now += 60
+    assert without.line(43) == "0/9 in 1:00 | 2:00 left | 2.0k/6.0k tokens"
+
+
 @pytest.mark.parametrize(
     ("width", "line"),
     [
@@ -217,7 +237,7 @@ def test_the_line_on_a_terminal_never_wraps_and_ends_with_the_counts_of_the_summ
     assert said.count("\n") == 1
     good, games = int(re.findall(r"good: +(\d+)", out)[0]), int(re.findall(r"games: +(\d+)", out)[0])
     last = [line for line in drawn if line.strip()][-1].strip()
-    assert last.startswith(f"{games}/{games} games in 0:0")
+    assert last.startswith(f"{games}/{games}{' games' if width > 79 else ''} in 0:0")
     assert f" | {good} good, {games - good} bad" in last
     assert (" USD" in last, "tokens/s" in last) == (width > 40, width > 40)
 

@@ -17,9 +17,9 @@ import collate
 import filter_gameplay
 import iterative_generate
 from connections_env import files, report_page, terminal, unseen, viewing
-from connections_env.histograms import Steps, histogram
+from connections_env.histograms import Steps, bars_of
 from connections_env.parsing import Reply
-from connections_env.records import Cut, ResumedFrom
+from connections_env.records import Cut, ResumedFrom, Usage
 from connections_env.report_page import MARKER
 from connections_env.rulesets import PUZZGRID
 from tests import pages
@@ -86,7 +86,9 @@ def test_the_list_holds_every_game_with_its_verdict(work, capsys):
         ("d", "results_2.jsonl", 2, "invalid guess", 0),
     ]
     assert [row["statuses"] for row in rows] == ["RRR", "RWWWW", "R", "RRR", "I"]
-    assert [(row["parent"], row["kept"], row["cut"]) for row in rows if row["rollout"] == "b2"] == [("b", 1, 4)]
+    assert [(row["parent"], row["resumed_after"], row["cut"]) for row in rows if row["rollout"] == "b2"] == [
+        ("b", 1, 4)
+    ]
 
 
 def test_a_game_of_two_models_is_listed_under_both_and_one_cut_elsewhere_is_doctored(work):
@@ -97,7 +99,7 @@ def test_a_game_of_two_models_is_listed_under_both_and_one_cut_elsewhere_is_doct
     results_file(work / "results" / "results_1.jsonl", [row])
     assert filtered(work) == 0
     (listed,) = pages.listed(work / "report.html")
-    assert (listed["model"], listed["kept"], listed["cut"]) == ("x, then y", 2, None)
+    assert (listed["model"], listed["resumed_after"], listed["cut"]) == ("x, then y", 2, None)
     figures = pages.overview(work / "report.html")
     assert (figures["models"], figures["doctored"]) == ({"x": 1, "y": 1}, 1)
 
@@ -260,16 +262,16 @@ def steps_of(figures, limit=10**9):
 
 
 def test_bars_of_a_histogram_are_of_one_width_and_the_last_takes_what_is_far():
-    assert histogram(Steps(32)) == []
-    assert histogram(steps_of({0: 2, 64: 1})) == [(0, 32, 2, 0), (32, 64, 0, 0), (64, 96, 1, 0)]
-    bars = histogram(steps_of({32 * n: 10 for n in range(40)} | {10**6: 1}))
+    assert bars_of(Steps(32)) == []
+    assert bars_of(steps_of({0: 2, 64: 1})) == [(0, 32, 2, 0), (32, 64, 0, 0), (64, 96, 1, 0)]
+    bars = bars_of(steps_of({32 * n: 10 for n in range(40)} | {10**6: 1}))
     assert bars[0] == (0, 64, 20, 0)
     assert bars[-1][1:] == (None, 1, 0)
     assert sum(bar[2] for bar in bars) == 401
 
 
 def test_a_bar_that_the_limit_goes_through_is_cut_in_two():
-    assert histogram(steps_of({40: 3, 50: 1, 51: 2, 70: 1}, limit=50)) == [
+    assert bars_of(steps_of({40: 3, 50: 1, 51: 2, 70: 1}, limit=50)) == [
         (0, 32, 0, 0),
         (32, 64, 4, 2),
         (64, 96, 0, 1),
@@ -277,8 +279,8 @@ def test_a_bar_that_the_limit_goes_through_is_cut_in_two():
 
 
 def test_bars_reach_a_limit_that_is_near_and_not_one_that_is_far():
-    assert histogram(steps_of({70: 1}), [128])[-1] == (96, 128, 0, 0)
-    assert histogram(steps_of({70: 1}), [5000])[-1] == (64, 96, 1, 0)
+    assert bars_of(steps_of({70: 1}), [128])[-1] == (96, 128, 0, 0)
+    assert bars_of(steps_of({70: 1}), [5000])[-1] == (64, 96, 1, 0)
 
 
 def test_files_of_one_name_are_told_apart_by_as_little_as_it_takes(work):
@@ -323,8 +325,8 @@ def uncounted(puzzle, letters, counted=0, **fields):
 def test_figures_that_hold_estimates_say_so(work):
     rows = [
         won(board(1), rollout_id="counted"),
-        uncounted(board(2), "RORR", counted=1, rollout_id="partly", timing={"seconds": 1.0}),
-        uncounted(board(3), "RRR", rollout_id="all", timing={"seconds": 1.0}),
+        uncounted(board(2), "RORR", counted=1, rollout_id="partly", usage=Usage(output=9, requests=4, estimated=3)),
+        uncounted(board(3), "RRR", rollout_id="all", usage=Usage(output=9, requests=3, estimated=3)),
     ]
     results_file(work / "results" / "results_1.jsonl", rows)
     assert filtered(work) == 0
@@ -344,7 +346,7 @@ def test_estimates_are_still_known_where_a_game_is_resumed_and_exported(work):
     iterative_generate.main([*command, "--export", "out/sft_examples.jsonl", "--report", "report.html"])
     resumed = [row for row in pages.listed(work / "report.html") if row["parent"] == "parent"]
     assert resumed[0]["estimated"] == 1
-    assert resumed[0]["kept"] == 1
+    assert resumed[0]["resumed_after"] == 1
 
 
 def test_what_reduction_took_is_counted_where_it_is_known(work):
@@ -376,6 +378,93 @@ def test_reductions_of_an_older_version_are_said_to_be_unknown(work):
     assert collate.main(["--output-dir", "out", "--report", "dataset.html"]) == 0
     reduction = pages.overview(work / "dataset.html")["reduction"]
     assert (reduction["answers"], reduction["unknown"], reduction["usage"]["output"]) == (len(answers), len(answers), 0)
+
+
+# Numbers that are none
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_none_are_unknown_to_the_page(work, number):
+    row = changed(won(board(1), rollout_id="odd"), reward=number, timing={"seconds": number}, sampling={"x": [number]})
+    row["info"]["difficulty"] = number
+    results_file(work / "results" / "results_1.jsonl", [row, won(board(2))])
+    filtered(work)
+    assert not any(re.search(r"\b(NaN|Infinity)\b", text) for text in pages.blocks(work / "report.html").values())
+    (odd,) = [one for one in pages.listed(work / "report.html") if one["rollout"] == "odd"]
+    assert odd["reward"] is None
+    told = pages.game(work / "report.html", "odd")
+    assert (told["timing"], told["sampling"]) == ({"seconds": None}, {"x": [None]})
+    figures = pages.overview(work / "report.html")
+    assert [(one["level"], one["puzzles"]) for one in figures["levels"]] == [(None, 2)]
+    assert figures["rewards"] == [[5.5, 1]]
+
+
+# What was estimated
+
+
+def reduced_offline(work):
+    """An export of eight games of the offline player; its folder."""
+    args = ["--offline", "--loop", "1", "-n", "8", "--results-dir", "results", "--export", "out/sft_examples.jsonl"]
+    assert iterative_generate.main(args) == 0
+    return work / "out"
+
+
+def rewritten(path, change):
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    path.write_text("".join(json.dumps(change(row)) + "\n" for row in rows), encoding="utf-8")
+    return rows
+
+
+def test_estimated_usage_of_a_game_is_still_known_once_it_is_reduced(work):
+    out = reduced_offline(work)
+
+    def silent(row):
+        return row | {"usage": row["usage"] | {"estimated": row["usage"]["requests"]}, "reply_estimated": []}
+
+    rows = rewritten(out / "good_examples_reduced.jsonl", silent)
+    rewritten(out / ".reductions_1.jsonl", lambda row: row | {"usage": row["usage"] | {"estimated": 1}})
+    assert collate.main(["--output-dir", "out", "--report", "dataset.html"]) == 0
+    figures = pages.overview(work / "dataset.html")
+    assert figures["usageEstimated"] == len(rows)
+    assert figures["reduction"]["estimated"] == figures["reduction"]["answers"] > 0
+
+
+# What reduction took, where it cannot be known
+
+
+def test_reduced_games_away_from_their_ledger_are_said_to_lack_what_it_took(work):
+    out = reduced_offline(work)
+    (work / "else").mkdir()
+    (work / "else" / "good_examples_reduced.jsonl").write_bytes((out / "good_examples_reduced.jsonl").read_bytes())
+    assert collate.main(["--output-dir", "else", "--report", "away.html"]) == 0
+    reduction = pages.overview(work / "away.html")["reduction"]
+    assert (reduction["known"], reduction["answers"]) == (False, 0)
+
+
+def test_games_that_were_not_reduced_are_not_charged_for_the_reductions_beside_them(work):
+    out = reduced_offline(work)
+    limits = ["--max-reply-tokens", "1000000", "--max-game-tokens", "1000000"]
+    command = [str(out / "good_examples.jsonl"), "--output-dir", "out", "--report", "unreduced.html", *limits]
+    assert collate.main(command) == 0
+    reduction = pages.overview(work / "unreduced.html")["reduction"]
+    assert (reduction["known"], reduction["answers"], reduction["usage"]["output"]) == (True, 0, 0)
+
+
+def test_a_row_that_lost_to_a_better_one_of_its_puzzle_is_refused_for_that(work):
+    puzzle = board(1)
+    results_file(work / "results" / "results_1.jsonl", [won(puzzle, rollout_id="best")])
+    assert filter_gameplay.main(["results"]) == 0
+    (work / "good_examples.jsonl").rename(work / "first.jsonl")
+    results_file(work / "results" / "results_1.jsonl", [played(puzzle, "ORRR", rollout_id="worse")])
+    assert filter_gameplay.main(["results"]) == 0
+    command = ["first.jsonl", "good_examples.jsonl", "--no-default-exclude", "--report", "report.html"]
+    assert collate.main(command) == 0
+    assert [(row["rollout"], row["chosen"], row["reason"]) for row in pages.listed(work / "report.html")] == [
+        ("best", 1, None),
+        ("worse", 0, "a better row of the puzzle is in"),
+    ]
+    figures = pages.overview(work / "report.html")
+    assert (figures["good"], figures["reasons"]) == (1, {"a better row of the puzzle is in": 1})
 
 
 # How many
@@ -423,10 +512,8 @@ def test_a_report_of_the_dataset_says_what_was_refused_and_shows_what_was_reduce
     assert told["counted"] == "qwen3"
     played = {row["rollout_id"]: row for row in map(json.loads, (work / "results" / "results_1.jsonl").open())}
     for row in pages.listed(work / "all.html"):
-        tokens = sum(played[row["rollout"]]["reply_tokens"])
-        turns = pages.game(work / "all.html", row["rollout"])["turns"]
-        assert (row["before"] if row["reduced"] else row["tokens"]) == tokens
-        assert row["tokens"] == sum(turn["tokens"] for turn in turns)
+        assert row["tokens"] == sum(played[row["rollout"]]["reply_tokens"])  # in one measure, so that they are sorted
+        assert row["before"] is None
 
     stream = work / "out" / "good_examples_reduced.jsonl"
     lines = stream.read_text(encoding="utf-8").splitlines()
@@ -439,6 +526,9 @@ def test_a_report_of_the_dataset_says_what_was_refused_and_shows_what_was_reduce
     figures = pages.overview(work / "dataset.html")
     assert figures["counted"] == "qwen3"
     assert (figures["chosen"], figures["reasons"]) == (len(lines) - 1, {rows[0]["reason"]: 1})
+    both = [pages.game(work / name, reduced[-1])["completion"] for name in ("all.html", "dataset.html")]
+    (listed,) = [row for row in rows if row["rollout"] == reduced[-1]]
+    assert both == [[listed["before"], listed["tokens"]]] * 2
     before = next(turn for turn in pages.game(work / "dataset.html", reduced[-1])["turns"] if "before" in turn)
     assert before["tokens"] < before["beforeTokens"]
 
@@ -464,7 +554,7 @@ def test_without_a_game_there_is_a_report_all_the_same(work):
     command = ["--dry-run", "--puzzles", str(puzzles), "--results-dir", "none", "--report", "report.html"]
     assert iterative_generate.main(command) == 0
     figures = pages.overview(work / "report.html")
-    assert (figures["puzzles"], figures["missing"], figures["files"]) == (2, 2, [])
+    assert (figures["puzzles"], figures["goodPuzzles"], figures["files"]) == (2, 0, [])
     assert pages.listed(work / "report.html") == []
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from connections_env.parsing import Reply
 from connections_env.play import take_reply
 from connections_env.puzzles import Group, Puzzle
 from connections_env.records import Cut, Message, ResumedFrom
-from connections_env.rulesets import NYT
+from connections_env.rulesets import NYT, PUZZGRID
 from connections_env.tokens import load_tokenizer, render
 from tests import pages
 from tests.rollouts import (
@@ -55,7 +56,8 @@ def harmful():
         plain = scripted_reply(state, letter)
         replies.append(plain._replace(content=f"{HARM}\n\n{plain.content}", reasoning=HARM))
         state = take_reply(state, replies[-1])
-    row = changed(rollout(puzzle, replies, rollout_id=HARM))
+    row = changed(rollout(puzzle, replies, rollout_id=HARM), model=HARM, reply_models=[HARM] * 4)
+    row |= {"reply_finish": [HARM] * 4, "reply_unfit": [HARM] * 4}
     return json.dumps(row).replace("reversed", r"\ud800reversed")
 
 
@@ -77,7 +79,22 @@ def several(folder: Path) -> Path:
     ]
     results_file(folder / "results_1.jsonl", [*first, cut])
     results_file(folder / "results_2.jsonl", [on, *special, harmful()])
+    results_file(folder / "results_z\u202e.jsonl", [foreign(board(74))])
     return folder
+
+
+def foreign(puzzle: Puzzle) -> dict:
+    """A game by another tool, in whose folders such files may have any name."""
+    said = [f"{REASONING}\n\n<guess>{', '.join(group.members)}</guess>" for group in puzzle.groups[:3]]
+    return {
+        "prompt": [{"role": "user", "content": "play"}],
+        "completion": [{"role": "assistant", "content": text} for text in said],
+        "info": {
+            "game_id": 74,
+            "shuffled_words": list(puzzle.items),
+            "groups": [{"name": g.theme, "words": list(g.members)} for g in puzzle.groups],
+        },
+    }
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +187,7 @@ def keys():
 
 def test_the_overview_shows_the_figures_with_a_table_each(shown):
     assert "have a good game" in shown.texts(".headline")[0]
-    titles = shown.texts(".cards h3")
+    titles = shown.texts(".cards h2")
     assert {"Loops over time", "Why games are bad", "Rewards", "Tokens per reply"} <= set(titles)
     charts = len(shown.texts(".cards .chart"))
     assert (
@@ -192,10 +209,10 @@ def test_bars_are_read_out_by_arrow_keys(shown, keys):
 
 def test_games_are_filtered_by_what_they_are(shown):
     shown.go("#games", "#search")
-    assert shown.texts(".summary") == ["66 games, 1 to 50"]
+    assert shown.texts(".summary") == ["67 games, 1 to 50"]
     shown.one("input[value=bad]").find_element("xpath", "..").click()
     assert shown.texts(".summary") == ["4 games"]
-    assert shown.texts("a.game .why") == ["control tokens", "game lost", "invalid guess", "game lost"]
+    assert shown.texts("a.game .why")[1:] == ["game lost", "invalid guess", "game lost"]
     shown.choose("Reason", "invalid guess")
     assert shown.names() == ["made-71"]
     shown.one("input[value=doctored]").find_element("xpath", "..").click()
@@ -221,7 +238,7 @@ def test_games_are_sorted_and_turned_page_by_page(shown):
     shown.choose("Sort", "Oldest first")
     assert shown.names()[:2] == ["made-0", "made-1"]
     shown.browser.find_element("xpath", "//nav[@class='pager']/button[text()='Next']").click()
-    assert shown.texts(".summary") == ["66 games, 51 to 66"]
+    assert shown.texts(".summary") == ["67 games, 51 to 67"]
     assert shown.names()[0] == "made-50"
 
 
@@ -302,6 +319,138 @@ def test_a_resumed_game_says_where_it_was_cut_and_leads_to_its_parent(shown):
     )
 
 
+def test_a_game_cut_more_than_once_shows_each_seam(browser, tmp_path):
+    puzzle = board(1)
+    row = rollout(
+        puzzle,
+        script_replies(puzzle, "ROORR"),
+        resumed_from=ResumedFrom(rollout_id="earlier", turns=3),
+        cuts=[Cut(turns=2, kept=1, truncate="last-valid"), Cut(turns=None, kept=3, truncate="last-valid")],
+    )
+    results_file(tmp_path / "results_1.jsonl", [row])
+    shown = report_on(browser, tmp_path, "#game/0/1")
+    assert shown.texts(".seam") == [
+        "resumed here by an earlier game, 2 replies were cut off",
+        "resumed here, some replies were cut off",
+    ]
+    order = "return [...document.querySelectorAll('.turns li')].map((one) => one.classList.contains('seam'))"
+    assert shown.run(order) == [False, False, True, False, False, True, False, False]
+
+
+def test_mistakes_that_do_not_count_yet_and_groups_that_come_by_themselves_are_said_so(browser, tmp_path):
+    puzzle = board(1)
+    replies = [
+        *script_replies(puzzle, "WRRR", PUZZGRID),
+        Reply('<themes>["zone0", "no"]</themes>', "hm, these", "stop"),
+    ]
+    row = changed(rollout(puzzle, replies, ruleset=PUZZGRID), simulated=True)
+    results_file(tmp_path / "results_1.jsonl", [row])
+    shown = report_on(browser, tmp_path, "#game/0/1", "--ruleset", "puzzgrid")
+    lives, by_itself = [], []
+    for turn in range(5):
+        shown.run("location.hash = `#game/0/${arguments[0]}`", turn)
+        shown.until(
+            f"return document.querySelector('.where').textContent.startsWith('{f'Turn {turn} ' if turn else 'O'}')"
+        )
+        lives += shown.texts(".lives")
+        by_itself += shown.texts(".turn > .hint")[:1] if turn == 4 else []
+    early, late = "Mistakes do not count yet", "3 mistakes left"
+    assert lives == [early, early, early, late, late]
+    assert by_itself == ["That left one group, which the game completed itself."]
+    assert "simulated" in shown.texts(".lead .tag")
+
+
+def test_previous_and_next_follow_the_list_as_it_is_sorted(shown, keys):
+    shown.go("#game/5", "#game-title")
+    shown.until("return document.querySelector('#game-title').textContent === 'made-5'")
+    where = "return [...document.querySelectorAll('.neighbours a')].map((one) => one.hash)"
+    assert shown.run(where) == ["#game/6", "#game/4"]
+    shown.go("#games", "#search")
+    shown.choose("Sort", "Oldest first")
+    shown.go("#game/5", "#game-title")
+    shown.until("return !document.querySelector('#game-view').hidden")
+    assert shown.run(where) == ["#game/4", "#game/6"]
+
+
+def test_a_game_that_is_not_there_leads_to_the_list(shown):
+    shown.go("#game/9999", ".games")
+    assert shown.browser.title == "Games · Connections games"
+    assert shown.run("return document.activeElement.id") == "games-title"
+
+
+def test_headings_skip_no_level(shown):
+    for route, ready in (("#overview", ".cards"), ("#games", ".games"), ("#game/5/1", ".turn-head")):
+        shown.go(route, ready)
+        levels = shown.run(
+            "return [...document.querySelectorAll('h1, h2, h3')].filter((one) => one.checkVisibility())"
+            ".map((one) => Number(one.tagName[1]))"
+        )
+        assert levels[0] == 1
+        assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_the_mark_of_a_guess_is_over_no_word(shown):
+    """The mark is drawn by the style alone, so where it lies is worked out from its tile."""
+    marks = """
+    return [...document.querySelectorAll('.tile.guessed')].map((tile) => {
+      const box = tile.getBoundingClientRect();
+      const drawn = getComputedStyle(tile, '::after');
+      const border = parseFloat(getComputedStyle(tile).borderTopWidth);
+      const right = box.right - border - parseFloat(drawn.right);
+      const top = box.top + border + parseFloat(drawn.top);
+      const dot = { left: right - parseFloat(drawn.width), right, top, bottom: top + parseFloat(drawn.height) };
+      const range = document.createRange();
+      range.selectNodeContents(tile.querySelector('bdi'));
+      return [...range.getClientRects()].some((word) =>
+        word.left < dot.right && dot.left < word.right && word.top < dot.bottom && dot.top < word.bottom);
+    });
+    """
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    shown.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        shown.go("#game/64/2", ".tile.guessed")
+        assert shown.run(marks) == [False] * 6
+        shown.press("a")
+        shown.until("return document.querySelector('.tile.guessed .letter') !== null")
+        assert shown.run(marks) == [False] * 6
+        shown.press("a")
+    finally:
+        shown.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_bars_are_seen_where_the_system_chooses_the_colours(shown):
+    painted = """
+    const clear = ['rgba(0, 0, 0, 0)', getComputedStyle(document.body).backgroundColor];
+    return [...document.querySelectorAll(arguments[0])].every((one) =>
+      !clear.includes(getComputedStyle(one).backgroundColor));
+    """
+    forced = {"features": [{"name": "forced-colors", "value": "active"}]}
+    shown.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", forced)
+    try:
+        for route, ready, drawn in (
+            ("#overview", ".cards", ".stack i:not(.missing), .meter i, .swatch:not(.missing), .track i"),
+            ("#games", ".games", ".strip i"),
+        ):
+            shown.go(route, ready)
+            assert shown.run("return matchMedia('(forced-colors: active)').matches")
+            assert shown.run(painted, drawn)
+        assert shown.run("return getComputedStyle(document.querySelector('[aria-current]')).borderTopStyle") == "solid"
+    finally:
+        shown.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def report_on(browser, folder, route, *flags):
+    """The page on the results of a folder, opened at a route."""
+    report = folder / "report.html"
+    command = [str(folder / "results_1.jsonl"), "--output-dir", str(folder), "--report", str(report)]
+    assert filter_gameplay.main([*command, *flags]) == 0
+    browser.get("about:blank")
+    browser.get(report.as_uri() + route)
+    shown = Page(browser)
+    shown.until("return document.documentElement.dataset.ready === 'yes'")
+    return shown
+
+
 def test_text_that_means_harm_is_shown_as_text(shown, keys):
     shown.open("harm")
     shown.press(keys.ARROW_RIGHT, keys.ARROW_RIGHT)
@@ -312,7 +461,21 @@ def test_text_that_means_harm_is_shown_as_text(shown, keys):
     assert "reversedU+202C \\u003c &lt; {{x}}" in shown.texts(".prose")[0]
     assert shown.texts("h1#game-title")[0].startswith("</script><script>document.title = 'owned'</script>")
     assert shown.texts(".side .banner .words span bdi") == ["<i>one</i>", "</td>", "&amp;", "🍎"]
-    assert "owned" not in shown.browser.title.replace("document.title = 'owned'", "")
+    assert shown.browser.title == f"{seen.replace('reversed', '?reversed')} · Connections games"
+    steering = "return /[\\u0000\\u202e\\u202c]/.test(arguments[0])"
+    assert shown.texts(".turn-head .tokens")[0].partition(", ended by ")[2].startswith("</script><script>")
+    assert shown.texts(".pill.unfit")[0].startswith("unfit: </script><script>")
+    assert not shown.run(steering, "".join(shown.texts(".turn-head")))
+    said = """
+    const own = (one) => [...one.childNodes].filter((child) => child.nodeType === 3).map((child) => child.data);
+    const all = [...document.querySelectorAll('body :not(script)')];
+    return all.flatMap((one) => [one.ariaLabel, one.title, ...own(one)]);
+    """
+    assert not shown.run(steering, "".join(filter(None, shown.run(said))))
+    labels = "return [...document.querySelectorAll('.column')].map((one) => one.ariaLabel)"
+    assert any("U+202E?reversed" in text for text in shown.texts("option"))
+    assert "results_zU+202E.jsonl" in shown.texts(".card.wide th")
+    assert any(label.startswith("results_zU+202E.jsonl: ") for label in shown.run(labels))
     assert shown.run("return document.querySelectorAll('main img, main script, main i i, main b b').length") == 0
     assert shown.run("return document.scripts.length") == shown.run(
         "return document.querySelectorAll('body > script').length"
@@ -420,7 +583,7 @@ def test_tokens_that_were_estimated_are_called_so(browser, tmp_path):
     assert shown.texts(".turn-head .tokens")[0].startswith("about ")
     assert shown.texts(".turn-head .tokens")[0].endswith(" tokens (estimated)")
     assert [text.split("tokens")[1] for text in shown.texts("a.game .number") if "token" in text] == ["", ", estimated"]
-    cards = dict(zip(shown.texts(".cards h3"), shown.texts(".cards .sentence"), strict=True))
+    cards = dict(zip(shown.texts(".cards h2"), shown.texts(".cards .sentence"), strict=True))
     assert cards["Tokens per reply"].endswith("Of 6 replies 3 estimated.")
     assert cards["Tokens per game"].endswith("Of 2 games 1 estimated.")
 
@@ -509,3 +672,6 @@ def test_a_shortened_reply_is_shown_before_and_after(browser, tmp_path):
     assert long_tokens > tokens
     assert shown.texts("a.game .number")[-1] == f"{long_tokens} → {tokens}tokens"
     assert "Most tokens before reduction" in shown.texts("option")
+    assert shown.texts("a.game .verdict") == shown.texts(".lead .verdict") == ["Fit"]
+    assert [text.partition(" ")[0] for text in shown.texts(".shows span")] == ["All", "Fit", "Chosen", "Reduced"]
+    assert "Every game is fit." in shown.texts(".cards .nothing")

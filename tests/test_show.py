@@ -677,13 +677,23 @@ def test_no_line_of_a_list_is_wider_than_asked_for(width: int, name: str, capsys
     assert max(map(cells, lines)) <= width
 
 
+def test_a_list_of_80_columns_has_the_reward_whatever_it_is(capsys: Captured) -> None:
+    path = results_file(Path("results_1.jsonl"), [played(board(2), "RORR"), won(board(1))])
+    assert shown(capsys, path, "--list", "--width", 80)[0].splitlines()[0].endswith("reward 5.25")
+    long = changed(won(board(1)), reward=4.833333)
+    path = results_file(Path("results_1.jsonl"), [long])
+    assert shown(capsys, path, "--list", "--width", 80)[0].endswith("reward 4.833\n")
+
+
 def test_what_does_not_fit_a_list_is_cut_with_an_ellipsis_and_then_left_out(capsys: Captured) -> None:
     path = results_file(Path("a-long-name.jsonl"), [changed(lost(board(2)), rollout_id="x")])
-    listed = [shown(capsys, path, "--list", "--width", width)[0].strip() for width in (80, 70, 60)]
+    listed = [shown(capsys, path, "--list", "--width", width)[0].strip() for width in (80, 70, 60, 44, 24)]
     assert [re.split(r"  +", line) for line in listed] == [
-        ["1", "…e.jsonl:1", "made-2", "bad: game lost", "5 turns", "reward 2.1"],
-        ["1", "…e.jsonl:1", "made-2", "bad: game lost", "5 turns"],
-        ["1", "…e.jsonl:1", "made-2", "bad: game lost"],
+        ["1", "….jsonl:1", "made-2", "bad: game lost", "5 turns", "reward 2.1"],
+        ["1", "….jsonl:1", "made-2", "bad: game lost", "5 turns"],
+        ["1", "….jsonl:1", "made-2", "bad: game lost"],
+        ["1", "made-2", "bad: game lost"],
+        ["1", "made-2", "bad: gam…"],
     ]
     assert "a-long-name.jsonl:1" in shown(capsys, path, "--list")[0]  # piped, nothing is cut
 
@@ -696,6 +706,18 @@ def test_no_line_is_wider_than_the_terminal(width: int, row: Rollout, capsys: Ca
     path = results_file(Path("r.jsonl"), [row])
     out = shown(capsys, path, "--width", width)[0]
     assert max(map(cells, out.splitlines())) <= width
+
+
+def test_what_is_said_in_place_of_a_turn_is_no_wider_than_asked_for(capsys: Captured) -> None:
+    over = won(board(1)).model_dump()
+    over["completion"] += [{"role": "user", "content": "More?"}, over["completion"][-1]]
+    for name in ("reply_tokens", "reply_finish", "reply_unfit", "reply_models"):
+        over[name].append(over[name][-1])
+    path = results_file(Path("r.jsonl"), [over])
+    out = shown(capsys, path, "--width", 24, "--no-reasoning")[0]
+    assert max(map(cells, out.splitlines())) <= 24
+    assert "the game was over\n  before this reply\n" in out
+    assert re.search(r"\(reasoning: \d+\n  characters, about \d+\n  tokens\)", out)
 
 
 def test_wide_characters_stand_in_columns() -> None:
@@ -867,6 +889,16 @@ def test_a_terminal_without_colours_gets_none(name: str) -> None:
     seen, _ = on_a_terminal("results_1.jsonl", "--no-pager", **{name: "1" if name == "NO_COLOR" else "dumb"})
     assert "made-1" in seen
     assert "\x1b" not in seen
+
+
+def test_lines_that_wrap_are_counted_for_the_pager() -> None:
+    some()
+    listed = ("results_1.jsonl", "--list", "--width", "200")
+    seen, _ = on_a_terminal(*listed, rows=9, PAGER=PAGER)  # four lines of 96 columns
+    assert not seen.startswith("paged")
+    Path("results_1.jsonl").rename(name := f"results_{'x' * 90}.jsonl")
+    seen, _ = on_a_terminal(name, *listed[1:], rows=9, PAGER=PAGER)
+    assert seen.startswith("paged")
 
 
 def test_a_pager_that_is_left_early_is_no_failure() -> None:

@@ -19,7 +19,7 @@ function longest(item) {
   return Math.max(...words, 2.5);
 }
 
-// An item as its tile has it: a single long word may be broken in its middle, and not before its last letter.
+// An item as its tile has it: a single long word may be broken in its middle.
 function onTile(item) {
   const letters = /^[\p{L}\d]{9,}$/u.test(item) ? [...item] : [];
   const half = Math.ceil(letters.length / 2);
@@ -90,8 +90,8 @@ function answerOf(puzzle) {
   );
 }
 
-// Lives as dots: full where a mistake was made.
-function lives(mistakes, allowed) {
+// Lives as dots: full where one is left. Some rules count no mistakes while many groups are to be found.
+function lives(mistakes, allowed, counted) {
   const left = Math.max(allowed - mistakes, 0);
   return el(
     "p",
@@ -101,6 +101,6 @@ function lives(mistakes, allowed) {
       { class: "dots", "aria-hidden": "true" },
       Array.from({ length: allowed }, (_, n) => el("i", { class: n < left ? "left" : "" })),
     ),
-    `${plural(left, "mistake")} left`,
+    counted ? `${plural(left, "mistake")} left` : "Mistakes do not count yet",
   );
 }

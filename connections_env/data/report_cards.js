@@ -2,15 +2,18 @@
 
 function loopsCard(all) {
   const title = "Loops over time";
-  if (!all.files.length)
-    return card(title, "Where the puzzles stood after each results file.", nothing("No results file yet. Play some games: uv run python iterative_generate.py --loop 1"), null, true);
+  if (!all.files.length) {
+    const none = "No results file yet. Play some games: uv run python iterative_generate.py --loop 1";
+    return card(title, "Where the puzzles stood after each results file.", nothing(none), null, true);
+  }
+  const stood = (file) => STANDINGS.map(([kind, name]) => `${count(file[kind])} ${name.toLowerCase()}`).join(", ");
   const cols = all.files.map((file) => ({
     label: shortName(file.name),
-    told: `${file.name}: ${STANDINGS.map(([kind, name]) => `${count(file[kind])} ${name.toLowerCase()}`).join(", ")}`,
+    told: `${plain(file.name)}: ${stood(file)}`,
     parts: STANDINGS.map(([kind]) => [kind, file[kind]]),
   }));
   const rows = all.files.map((file) => [
-    file.name,
+    said(file.name),
     ...STANDINGS.map(([kind]) => count(file[kind])),
     count(file.games),
     count(file.newlyGood),
@@ -27,18 +30,23 @@ function loopsCard(all) {
   );
 }
 
-const shortName = (name) => name.replace(/^results_/, "").replace(/\.jsonl$/, "");
+const shortName = (name) => plain(name).replace(/^results_/, "").replace(/\.jsonl$/, "");
 
 function levelsCard(all) {
   const title = "Solved by difficulty";
   const known = all.levels.filter((one) => one.level !== null);
   const sentence = "Share of the puzzles of each difficulty that have a good game.";
-  if (!known.length)
-    return card(title, sentence, nothing(all.games ? "These puzzles do not say how difficult they are." : "No games yet."));
+  if (!known.length) {
+    const none = all.games ? "These puzzles do not say how difficult they are." : "No games yet.";
+    return card(title, sentence, nothing(none));
+  }
   const name = (level) => (level === null ? "?" : `${level}–${level + 1}`);
   const cols = all.levels.map((one) => ({
     label: name(one.level),
-    told: `Difficulty ${one.level === null ? "unknown" : name(one.level)}: ${count(one.solved)} of ${plural(one.puzzles, "puzzle")} (${percent(one.solved, one.puzzles)}); ${count(one.won)} of ${plural(one.games, "game")} won`,
+    told:
+      `Difficulty ${one.level === null ? "unknown" : name(one.level)}: ${count(one.solved)} of ` +
+      `${plural(one.puzzles, "puzzle")} (${percent(one.solved, one.puzzles)}); ` +
+      `${count(one.won)} of ${plural(one.games, "game")} won`,
     parts: [["good", (100 * one.solved) / one.puzzles]],
   }));
   const rows = all.levels.map((one) => [
@@ -66,10 +74,12 @@ function levelsCard(all) {
 function reasonsCard(all) {
   const title = all.examples ? "Why games were refused" : "Why games are bad";
   const reasons = Object.entries(all.reasons);
-  const sentence = "The first reason of each game that is not good.";
-  if (!reasons.length) return card(title, sentence, nothing(all.games ? "Every game is good." : "No games yet."));
+  const [good, called] = all.examples ? ["fit", "refused"] : ["good", "bad"];
+  const sentence = `The first reason of each game that is ${all.examples ? "refused" : "not good"}.`;
+  if (!reasons.length) return card(title, sentence, nothing(all.games ? `Every game is ${good}.` : "No games yet."));
   const bad = all.games - all.good;
-  const told = (why, number) => `${why}: ${plural(number, "game")} (${percent(number, bad)} of the bad ones)`;
+  const told = (why, number) =>
+    `${plain(why)}: ${plural(number, "game")} (${percent(number, bad)} of the ${called} ones)`;
   const rows = reasons.map(([why, number]) => ({
     label: why,
     value: number,
@@ -115,28 +125,34 @@ function mistakesCard(all) {
   );
 }
 
-const REWARD_STEP = 0.5;
+const LEAST_REWARD_STEP = 0.5;
+const MOST_REWARD_BARS = 60; // a row may say anything
 
-function rewardsCard(all) {
+function rewardsCard(all, rulesets) {
   const title = "Rewards";
-  const sentence = "What the games scored; perfect play is 5.5 by the rules nyt, 11.25 by puzzgrid.";
+  const perfect = Object.entries(rulesets).map(([name, rules]) => `${rules.perfect} by ${name}`);
+  const sentence = `What the games scored; perfect play is ${perfect.join(", ")}.`;
   if (!all.rewards.length) return card(title, sentence, nothing("No games yet."));
   const bins = new Map();
+  let step = LEAST_REWARD_STEP;
+  const reach = Math.max(all.rewards.at(-1)[0], 0) - Math.min(all.rewards[0][0], 0);
+  while (reach / step > MOST_REWARD_BARS) step *= 2;
   for (const [value, number] of all.rewards) {
-    const bin = Math.floor(value / REWARD_STEP);
+    const bin = Math.floor(value / step);
     bins.set(bin, (bins.get(bin) ?? 0) + number);
   }
   const first = Math.min(0, ...bins.keys());
   const last = Math.max(...bins.keys());
   const rows = [];
-  for (let bin = first; bin <= last; bin += 1) rows.push([bin * REWARD_STEP, bins.get(bin) ?? 0]);
-  const name = (from) => `${decimal(from)} to below ${decimal(from + REWARD_STEP)}`;
+  for (let bin = first; bin <= last; bin += 1) rows.push([bin * step, bins.get(bin) ?? 0]);
+  const name = (from) => `${decimal(from)} to below ${decimal(from + step)}`;
   const cols = rows.map(([from, number]) => ({
     label: decimal(from),
     told: `${name(from)}: ${plural(number, "game")}`,
     parts: [["plain", number]],
   }));
-  const mean = all.rewards.reduce((sum, [value, number]) => sum + value * number, 0) / all.games;
+  const known = all.rewards.reduce((sum, [, number]) => sum + number, 0);
+  const mean = all.rewards.reduce((sum, [value, number]) => sum + value * number, 0) / known;
   return card(
     title,
     sentence,
@@ -178,13 +194,14 @@ function tokensCard(all, what, bars, limits, over, estimated) {
     label: `limit ${count(limit)}`,
   }));
   const total = bars.reduce((sum, [, , within, beyond]) => sum + within + beyond, 0);
-  const guessed = estimated > 0 && estimated < total && ` Of ${plural(total, what, many)} ${count(estimated)} estimated.`;
+  const some = estimated > 0 && estimated < total;
+  const guessed = some ? ` Of ${plural(total, what, many)} ${count(estimated)} estimated.` : "";
   const which = limits.length > 1 ? "the limit of its board" : `the limit of ${count(limits[0])}`;
   return card(
     title,
     estimated === total
       ? `Tokens of each ${what}, estimated from the length of its text: nobody counted them.`
-      : `Tokens of each ${what}, ${how}.${guessed || ""}`,
+      : `Tokens of each ${what}, ${how}.${guessed}`,
     [
       legend([
         ["plain", limits.length > 1 ? "Within its limit" : "Within the limit"],
@@ -207,9 +224,13 @@ function costCard(all) {
   const title = priced ? "Cost of play per new good puzzle" : "Tokens of play per new good puzzle";
   const spent = (file) => (priced ? file.cost : file.input + file.output);
   const say = (value) => (priced ? dollars(value) : brief(Math.round(value)));
-  const sentence = `What the games of each file took, over the puzzles whose first good game it holds.${priced ? "" : " Prices (--price-input, --price-output) make it money."}`;
-  if (!all.files.some((file) => spent(file) > 0))
-    return card(title, sentence, nothing(all.games ? "These games do not say what they took." : "No games yet."), null, true);
+  const sentence =
+    "What the games of each file took, over the puzzles whose first good game it holds." +
+    (priced ? "" : " Prices (--price-input, --price-output) make it money.");
+  if (!all.files.some((file) => spent(file) > 0)) {
+    const none = all.games ? "These games do not say what they took." : "No games yet.";
+    return card(title, sentence, nothing(none), null, true);
+  }
   const cols = all.files.map((file) => {
     const each = file.newlyGood ? spent(file) / file.newlyGood : 0;
     const told = file.newlyGood
@@ -217,12 +238,12 @@ function costCard(all) {
       : "no new good puzzle";
     return {
       label: shortName(file.name),
-      told: `${file.name}: ${told}; ${say(spent(file))} in all`,
+      told: `${plain(file.name)}: ${told}; ${say(spent(file))} in all`,
       parts: [["plain", each]],
     };
   });
   const rows = all.files.map((file) => [
-    file.name,
+    said(file.name),
     count(file.newlyGood),
     count(file.input),
     count(file.output),

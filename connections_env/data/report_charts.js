@@ -6,7 +6,7 @@ function card(title, sentence, drawn, table, wide = false) {
   return el(
     "article",
     { class: wide ? "card wide" : "card", "aria-labelledby": id },
-    el("h3", { id }, title),
+    el("h2", { id }, title),
     el("p", { class: "sentence" }, sentence),
     drawn,
     table && el("details", { class: "numbers" }, el("summary", {}, "Numbers"), table),

@@ -1,10 +1,10 @@
 // A game, turn by turn: the board beside what was thought, guessed and told.
 
-const MISTAKES_ALLOWED = { nyt: 4, puzzgrid: 3 };
 class GameView {
-  constructor(games, list) {
+  constructor(games, list, rulesets) {
     this.games = games;
     this.list = list;
+    this.rulesets = rulesets;
     this.answer = false;
     this.reasoning = true;
     this.byRollout = new Map(games.map((game) => [game.rollout, game]));
@@ -21,7 +21,7 @@ class GameView {
       this.game = game;
       this.text = text;
       this.frame();
-    }
+    } else this.besideAt.replaceWith(this.neighbours()); // the list may have been sorted anew
     this.show(Math.min(Math.max(turn, 0), this.text.turns.length));
   }
 
@@ -39,10 +39,10 @@ class GameView {
         el(
           "span",
           { class: `verdict ${game.reason === null ? "good" : "bad"}` },
-          game.reason === null ? "Good" : "Bad",
+          verdictName(game, this.games.examples),
         ),
         tagsOf(game),
-        el("span", {}, ENDINGS[game.ended] ?? said(words(game.ended))),
+        el("span", {}, ENDINGS[game.ended] ?? said(spaced(game.ended))),
       ),
       text.note && el("p", { class: "note" }, said(text.note)),
       this.lineage(),
@@ -89,7 +89,7 @@ class GameView {
       const other = this.list.beside(this.game.n, step);
       return other ? el("a", { href: `#game/${other.n}` }, label) : el("span", { class: "off" }, label);
     };
-    return el("span", { class: "neighbours" }, link(-1, "Previous"), link(1, "Next"));
+    return (this.besideAt = el("span", { class: "neighbours" }, link(-1, "Previous"), link(1, "Next")));
   }
 
   // Where the game comes from, and what came of it.
@@ -99,25 +99,25 @@ class GameView {
       const other = this.byRollout.get(rollout);
       return other
         ? el("a", { href: `#game/${other.n}/${other.statuses.length}` }, said(rollout))
-        : said(rollout, { class: "id" });
+        : said(rollout);
     };
     const lines = [];
-    if (game.kept !== null) {
-      const cut = game.cut === null ? "some replies were" : game.cut && plural(game.cut, "reply was", "replies were");
+    if (game.resumed_after !== null) {
+      const cut = cutTold(game.cut);
       lines.push([
         "Goes on from ",
         game.parent === null ? "an earlier game" : link(game.parent),
-        ` after turn ${game.kept}.${cut ? ` On the way to it ${cut} cut off.` : ""}`,
+        ` after turn ${game.resumed_after}.${cut && ` On the way to it ${cut}.`}`,
       ]);
     }
     for (const other of this.went.get(game.rollout) ?? [])
       lines.push([
-        `Went on after turn ${other.kept} as `,
+        `Went on after turn ${other.resumed_after} as `,
         link(other.rollout),
-        other.reason === null ? ", which is good." : ", which is bad.",
+        `, which is ${verdictName(other, this.games.examples).toLowerCase()}.`,
       ]);
-    if (game.keeps && !this.went.has(game.rollout))
-      lines.push([`If it is cut, ${plural(game.keeps, "turn")} ${game.keeps === 1 ? "is" : "are"} left to go on from.`]);
+    if (game.cut_keeps && !this.went.has(game.rollout))
+      lines.push([`If it is cut, ${plural(game.cut_keeps, "turn is", "turns are")} left to go on from.`]);
     return (
       lines.length > 0 &&
       el(
@@ -140,13 +140,16 @@ class GameView {
       game.model && ["Model", said(game.model)],
       ["Game", said(game.rollout)],
       ["Where", said(`${game.file}, line ${count(game.line)}`)],
-      ["Reward", decimal(game.reward)],
+      ["Reward", [decimal(game.reward), partsOf(text)]],
       text.reducer && ["Reduced by", said(text.reducer)],
       usage.requests > 0 && ["Requests", count(usage.requests)],
       ["Tokens of the replies", this.counted()],
+      text.completion.length > 0 && ["Tokens of the conversation", this.completion()],
       usage.output > 0 && [
         "Tokens paid for",
-        `${count(usage.input)} in (${count(usage.cached)} cached), ${count(usage.output)} out (${count(usage.reasoning)} reasoning)`,
+        `${count(usage.input)} in (${count(usage.cached)} cached), ` +
+          `${count(usage.output)} out (${count(usage.reasoning)} reasoning)` +
+          (usage.estimated ? `, ${plural(usage.estimated, "request")} estimated` : ""),
       ],
       text.timing.started && ["Started", said(text.timing.started)],
       seconds && ["Took", seconds],
@@ -168,6 +171,12 @@ class GameView {
       ),
       lazily("Answer", () => answerOf(game.puzzle)),
     );
+  }
+
+  // All that is said after the prompt, as a trainer counts it, before the reduction and after.
+  completion() {
+    const [first, last] = this.text.completion.map(count);
+    return last === undefined ? first : `${first} before reduction, ${last} after`;
   }
 
   // How the tokens of the replies were counted.
@@ -192,12 +201,15 @@ class GameView {
     this.turn = turn;
     const now = turn ? text.turns[turn - 1] : null;
     const mistakes = now ? now.mistakes : 0;
-    const allowed = MISTAKES_ALLOWED[game.ruleset] ?? 4;
+    const rules = this.rulesets[game.ruleset];
+    const allowed = rules.mistakes_allowed;
+    const toFind = game.puzzle.groups.length - (now ? now.found.length : 0);
+    const counted = rules.mistakes_count_from === null || toFind <= rules.mistakes_count_from;
     this.where.textContent = turn ? `Turn ${turn} of ${text.turns.length}` : "Opening board";
     fill(
       this.boardAt,
       board(game.puzzle, now ? now.found : [], now ? now.words : [], now ? now.status : "", this.answer),
-      lives(mistakes, allowed),
+      lives(mistakes, allowed, counted),
     );
     this.drawTurns();
     const reading = this.turnAt.contains(document.activeElement);
@@ -208,12 +220,12 @@ class GameView {
 
   toldOf(now, turn, mistakes, allowed) {
     if (!now) return `Opening board, ${plural(this.game.puzzle.items.length, "item")}.`;
-    const guess = now.words.length ? ` Guess: ${now.words.join(", ")}.` : "";
+    const guess = now.words.length ? ` Guess: ${plain(now.words.join(", "))}.` : "";
     return `Turn ${turn} of ${this.text.turns.length}.${guess} ${verdictOf(now)}. ${mistakes} of ${allowed} mistakes.`;
   }
 
   drawTurns() {
-    const { game, text } = this;
+    const { text } = this;
     const chip = (nth, mark, label, status) =>
       el(
         "li",
@@ -232,9 +244,18 @@ class GameView {
         ),
       );
     const chips = [chip(0, "", "Opening board", "opening")];
+    const seams = new Map(text.seams.map((seam) => [seam.after, seam]));
     text.turns.forEach((turn, n) => {
-      if (game.kept !== null && n === game.kept)
-        chips.push(el("li", { class: "seam", title: "the game went on from here" }, el("span", {}, "resumed here")));
+      const seam = seams.get(n);
+      const where = seam && (seam.last ? "resumed here" : "resumed here by an earlier game");
+      if (seam)
+        chips.push(
+          el(
+            "li",
+            { class: "seam", title: cutTold(seam.cut) || "nothing was cut off" },
+            el("span", {}, where, cutTold(seam.cut) && el("small", {}, `, ${cutTold(seam.cut)}`)),
+          ),
+        );
       chips.push(chip(n + 1, VERDICTS[turn.status][0], `Turn ${n + 1}: ${verdictOf(turn)}`, turn.status));
     });
     const focused = this.turnsAt.contains(document.activeElement);
@@ -260,4 +281,16 @@ class GameView {
     const details = this.turnAt.querySelector("details.reasoning");
     if (details) details.open = this.reasoning = !details.open;
   }
+}
+
+// How many replies were cut off; null where another tool did not write it down.
+function cutTold(number) {
+  if (number === null) return "some replies were cut off";
+  return number ? `${plural(number, "reply was", "replies were")} cut off` : "";
+}
+
+// What a reward is made of, where it is what the replay gives.
+function partsOf(text) {
+  const parts = Object.entries(text.parts).map(([name, part]) => `${spaced(name)} ${decimal(part)}`);
+  return parts.length > 0 && el("small", {}, ` (${parts.join(", ")})`);
 }

@@ -8,11 +8,19 @@ const SHOWS = [
   ["doctored", "Doctored", (game) => game.cut !== 0],
   ["reduced", "Reduced", (game) => game.reduced],
 ];
+// A dataset has taken a game or refused it, whatever became of it when it was played.
+const VERDICT_NAMES = {
+  results: { good: "Good", bad: "Bad" },
+  examples: { good: "Fit", bad: "Refused" },
+};
+const verdictName = (game, examples) =>
+  VERDICT_NAMES[examples ? "examples" : "results"][game.reason === null ? "good" : "bad"];
+const collator = new Intl.Collator("en", { numeric: true });
 const byNumber = (field, down) => (a, b) => (down ? b[field] - a[field] : a[field] - b[field]) || a.n - b.n;
 const SORTS = [
   ["newest", "Newest first", (a, b) => b.n - a.n],
   ["oldest", "Oldest first", (a, b) => a.n - b.n],
-  ["puzzle", "Puzzle", (a, b) => a.name.localeCompare(b.name, "en", { numeric: true }) || a.n - b.n],
+  ["puzzle", "Puzzle", (a, b) => collator.compare(a.name, b.name) || a.n - b.n],
   ["reward-down", "Highest reward", byNumber("reward", true)],
   ["reward-up", "Lowest reward", byNumber("reward", false)],
   ["mistakes", "Most mistakes", byNumber("mistakes", true)],
@@ -38,9 +46,9 @@ function gamesFrom(index) {
     source,
     groups: groups.map(([theme, members, terms]) => ({ theme, members, terms })),
   }));
-  return index.rows.map((row, n) => {
+  const games = index.rows.map((row, n) => {
     const game = Object.fromEntries(index.fields.map((field, at) => [field, row[at]]));
-    for (const flag of ["chosen", "won", "reduced", "simulated"]) game[flag] = game[flag] === 1;
+    for (const flag of ["chosen", "reduced", "simulated"]) game[flag] = game[flag] === 1;
     game.n = n;
     game.puzzle = puzzles[game.puzzle];
     game.name = game.puzzle.title || game.puzzle.id;
@@ -50,6 +58,8 @@ function gamesFrom(index) {
     game.ended = index.endings[game.ended];
     return game;
   });
+  games.examples = index.examples;
+  return games;
 }
 
 // Does the list's text of a game hold this, in lower case? Put together once: that is what takes the time.
@@ -91,6 +101,7 @@ function tagsOf(game) {
     game.cut !== 0 && el("em", { class: "tag", title: "goes on from a game that was cut" }, "doctored"),
     game.parent !== null && game.cut === 0 && el("em", { class: "tag" }, "resumed"),
     game.reduced && el("em", { class: "tag" }, "reduced"),
+    game.simulated && el("em", { class: "tag", title: "the simulated player had a hand in it" }, "simulated"),
     game.ruleset !== "nyt" && el("em", { class: "tag" }, game.ruleset),
   ];
 }

@@ -32,7 +32,7 @@ class List {
         (this[name] = el(
           "select",
           { change: () => this.update() },
-          options.map(([value, text]) => el("option", { value }, text)),
+          options.map(([value, text]) => el("option", { value }, plain(text))),
         )),
       );
     const many = (name, label, values) => {
@@ -41,7 +41,11 @@ class List {
       choice.hidden = values.length < 2 && name !== "reason";
       return choice;
     };
-    const shows = SHOWS.map(([value, label, test]) => [value, label, this.games.filter(test).length]).filter(
+    const shows = SHOWS.map(([value, label, test]) => [
+      value,
+      VERDICT_NAMES[this.games.examples ? "examples" : "results"][value] ?? label,
+      this.games.filter(test).length,
+    ]).filter(
       ([value, , number]) => number || value === "all",
     );
     const reduced = this.games.some((game) => game.before !== null);
@@ -199,7 +203,7 @@ class List {
         el(
           "span",
           { class: `verdict ${game.reason === null ? "good" : "bad"}` },
-          game.reason === null ? "Good" : "Bad",
+          verdictName(game, this.games.examples),
         ),
         el("span", { class: "title" }, said(game.name, { class: "name" }), el("small", {}, said(meta.join(" · ")))),
         el("span", { class: "tags" }, tagsOf(game)),

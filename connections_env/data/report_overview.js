@@ -7,7 +7,7 @@ const STANDINGS = [
   ["missing", "Missing"],
 ];
 
-function showOverview(all, games) {
+function showOverview(all, games, rulesets) {
   fill(
     byId("overview-view"),
     el("h1", { id: "overview-title", tabindex: -1 }, "Overview"),
@@ -22,7 +22,7 @@ function showOverview(all, games) {
       levelsCard(all),
       reasonsCard(all),
       mistakesCard(all),
-      rewardsCard(all),
+      rewardsCard(all, rulesets),
       tokensCard(all, "reply", all.replyTokens, [all.replyLimit], all.repliesOver, all.repliesEstimated),
       tokensCard(
         all,
@@ -90,7 +90,11 @@ function standing(all) {
 function figures(all) {
   const shown = [
     ["Games won", percent(all.won, all.games), `${count(all.won)} of ${count(all.games)}`],
-    ["Good games", percent(all.good, all.games), `${count(all.good)} of ${count(all.games)}`],
+    [
+      all.examples ? "Fit games" : "Good games",
+      percent(all.good, all.games),
+      `${count(all.good)} of ${count(all.games)}`,
+    ],
     ["Doctored", count(all.doctored), `of ${plural(all.games, "game")}: went on from one that was cut`],
     all.examples && ["Reduced", count(all.reduced), `of ${plural(all.games, "game")}: reasoning made shorter`],
     ...spentFigures(all),
@@ -122,14 +126,18 @@ function spentFigures(all) {
   const told = reduction.answers > reduction.unknown;
   const paid = told
     ? `${say(played)} to play ${whose}, ${say(reduced)} to reduce`
-    : `to play ${whose}${reduction.known && !reduction.answers ? "" : "; reduction is not in it"}`;
+    : `to play ${whose}`;
+  const without = !reduction.known && "what reduction took is not known, and not in it";
   const unknown = [
     all.usageEstimated && `${count(all.usageEstimated)} estimated`,
     all.usageUnknown && `${count(all.usageUnknown)} unknown`,
   ].filter(Boolean);
   const doubts = unknown.length > 0 && `of ${plural(all.games, "game")} ${unknown.join(", ")}`;
-  const silent =
-    reduction.unknown > 0 && `of ${plural(reduction.answers, "reduction")} ${count(reduction.unknown)} unknown`;
+  const guessed = [
+    reduction.estimated && `${count(reduction.estimated)} estimated`,
+    reduction.unknown && `${count(reduction.unknown)} unknown`,
+  ].filter(Boolean);
+  const silent = guessed.length > 0 && `of ${plural(reduction.answers, "reduction")} ${guessed.join(", ")}`;
   const each = all.examples ? "Per example" : "Per good puzzle";
   return [
     [
@@ -143,6 +151,7 @@ function spentFigures(all) {
       each,
       good ? say((played + reduced) / good) : "unknown",
       `${say(played + reduced)} in all: ${paid}`,
+      without,
       all.examples && "earlier and lost games are not in it",
     ],
   ];
@@ -152,8 +161,9 @@ function spentFigures(all) {
 function leftOut(all) {
   const notes = [];
   if (all.about.left_out) {
+    const called = all.examples ? "refused" : "bad";
     notes.push(
-      `The list shows ${count(all.about.games)} games: the chosen ones, then the newest bad ones. ` +
+      `The list shows ${count(all.about.games)} games: the chosen ones, then the newest ${called} ones. ` +
         `${count(all.about.left_out)} more are counted here and not shown (--report-games takes more).`,
     );
   }

@@ -40,19 +40,20 @@ function reveal(name) {
 async function route(view, shownBefore) {
   const [name, n, turn] = location.hash.slice(1).split("/");
   const game = name === "game" ? view.games[Number(n)] : undefined;
+  const listed = name === "games" || name === "game"; // a game that is not there is looked for in the list
   if (game) {
     await view.open(game.n, turn === undefined ? 0 : Number(turn) || 0);
     reveal("game");
-    document.title = `${game.name} · Connections games`;
+    document.title = `${plain(game.name)} · Connections games`;
   } else {
-    reveal(name === "games" || name === "game" ? "games" : "overview");
-    document.title = name === "games" ? "Games · Connections games" : "Connections games";
+    reveal(listed ? "games" : "overview");
+    document.title = listed ? "Games · Connections games" : "Connections games";
   }
   if (!shownBefore || document.activeElement === byId("search")) return;
   const came = view.list.list.querySelector(`a[href="#game/${view.game?.n}"]`);
-  if (name === "games" && came) came.focus();
+  if (listed && !game && came) came.focus();
   else {
-    byId(game ? "game-title" : name === "games" ? "games-title" : "overview-title").focus({ preventScroll: true });
+    byId(game ? "game-title" : listed ? "games-title" : "overview-title").focus({ preventScroll: true });
     window.scrollTo(0, 0);
   }
 }
@@ -100,10 +101,11 @@ async function start() {
   byId("keys").addEventListener("click", () => byId("help").showModal());
   byId("skip").addEventListener("click", () => byId("main").focus());
   const [overview, index] = await Promise.all([unpacked("overview"), unpacked("index")]);
-  const games = gamesFrom(JSON.parse(index));
+  const known = JSON.parse(index);
+  const games = gamesFrom(known);
   const list = new List(games);
-  const view = new GameView(games, list);
-  showOverview(JSON.parse(overview), games);
+  const view = new GameView(games, list, known.rulesets);
+  showOverview(JSON.parse(overview), games, known.rulesets);
   byId("to-games").append(" ", el("small", {}, count(games.length)));
   keys(view);
   window.addEventListener("hashchange", () => route(view, true));

@@ -28,30 +28,36 @@ const there = (children) =>
 // Characters that cannot be seen, or that turn the text around them: shown by their number instead.
 const UNSEEN = /[/* unseen */]/gu;
 
+const numbered = (character) => `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+
 function visible(text) {
-  const whole = String(text).replace(/\r\n/g, "\n");
+  const lines = String(text).replace(/\r\n/g, "\n");
   const pieces = [];
   let end = 0;
-  for (const found of whole.matchAll(UNSEEN)) {
-    if (found.index > end) pieces.push(whole.slice(end, found.index));
-    const number = found[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
-    pieces.push(el("span", { class: "unseen-character", title: "a character that cannot be seen" }, `U+${number}`));
+  for (const found of lines.matchAll(UNSEEN)) {
+    if (found.index > end) pieces.push(lines.slice(end, found.index));
+    const named = { class: "unseen-character", title: "a character that cannot be seen" };
+    pieces.push(el("span", named, numbered(found[0])));
     end = found.index + found[0].length;
   }
-  if (end < whole.length) pieces.push(whole.slice(end));
+  if (end < lines.length) pieces.push(lines.slice(end));
   return pieces;
 }
+
+// The same where no element can be: in titles, labels and options.
+const plain = (text) => String(text).replace(UNSEEN, numbered);
 
 // A text of others inside a line of ours: its direction stays its own.
 const said = (text, attributes = {}) => el("bdi", attributes, visible(text));
 
-const whole = new Intl.NumberFormat("en");
+const figure = new Intl.NumberFormat("en");
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
-const count = (number) => whole.format(number);
-const brief = (number) => (number < 10000 ? whole.format(number) : short.format(number));
+const count = (number) => figure.format(number);
+const brief = (number) => (number < 10000 ? figure.format(number) : short.format(number));
 const percent = (part, all) => (all ? `${((100 * part) / all).toFixed(1)}%` : "–");
 const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
-const decimal = (number) => String(Math.round(number * 100) / 100);
+// Null stands for what is no number.
+const decimal = (number) => (number === null ? "unknown" : String(Math.round(number * 100) / 100));
 function dollars(usd) {
   return usd !== 0 && Math.abs(usd) < 1 ? `$${usd.toPrecision(2)}` : `$${usd.toFixed(2)}`;
 }

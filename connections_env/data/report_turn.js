@@ -6,7 +6,7 @@ const VERDICTS = {
   incorrect: ["✕", "Wrong"],
   invalid: ["!", "Invalid"],
   themes: ["§", "Themes"],
-  "after the end": ["–", "After the end"],
+  late: ["–", "After the end"],
 };
 const ENDINGS = {
   all_categories_found: "Won: all groups found",
@@ -16,11 +16,12 @@ const ENDINGS = {
   prompt_too_long: "Unfinished: the conversation grew too long",
   interrupted: "Unfinished: interrupted",
 };
-const words = (name) => name.replaceAll("_", " ");
+const spaced = (name) => name.replaceAll("_", " ");
 
 function turnOf(view, turn, nth) {
   const [mark] = VERDICTS[turn.status];
-  const before = view.game.kept !== null && nth <= view.game.kept;
+  const before = view.game.resumed_after !== null && nth <= view.game.resumed_after;
+  const unfit = turn.unfit && turn.unfit !== turn.reason;
   return [
     el(
       "div",
@@ -28,15 +29,16 @@ function turnOf(view, turn, nth) {
       el("h2", {}, `Turn ${nth}`),
       el("span", { class: `pill ${turn.status}` }, el("span", { "aria-hidden": "true" }, `${mark} `), verdictOf(turn)),
       before && el("span", { class: "pill" }, "of the earlier game"),
-      turn.unfit && turn.unfit !== turn.reason && el("span", { class: "pill unfit" }, `unfit: ${words(turn.unfit)}`),
+      unfit && el("span", { class: "pill unfit" }, "unfit: ", said(spaced(turn.unfit))),
       el(
         "span",
         { class: "tokens" },
         turn.estimated ? `about ${plural(turn.tokens, "token")} (estimated)` : plural(turn.tokens, "token"),
-        turn.finish && turn.finish !== "stop" && `, ended by ${turn.finish}`,
+        turn.finish && turn.finish !== "stop" && [", ended by ", said(turn.finish)],
       ),
     ),
     turn.status === "themes" ? themesOf(view) : guessOf(view, turn),
+    turn.auto && el("p", { class: "hint" }, "That left one group, which the game completed itself."),
     outcomeOf(view, turn, nth),
     thoughtsOf(view, turn),
     lazily("Raw text", () => raw(turn)),
@@ -48,7 +50,7 @@ function guessOf(view, turn) {
     return el(
       "p",
       { class: "hint" },
-      turn.status === "after the end"
+      turn.status === "late"
         ? "The game was over before this reply."
         : "No guess could be read in this reply.",
     );
@@ -99,7 +101,7 @@ function outcomeOf(view, turn, nth) {
       el("pre", {}, visible(turn.feedback)),
     );
   const last = nth === view.text.turns.length;
-  return last && el("p", { class: "ending" }, ENDINGS[view.game.ended] ?? said(words(view.game.ended)), ".");
+  return last && el("p", { class: "ending" }, ENDINGS[view.game.ended] ?? said(spaced(view.game.ended)), ".");
 }
 
 function thoughtsOf(view, turn) {
@@ -130,7 +132,7 @@ function thoughtsOf(view, turn) {
 
 function verdictOf(turn) {
   const [, name] = VERDICTS[turn.status];
-  return turn.reason ? `${name}: ${words(turn.reason)}` : name;
+  return turn.reason ? `${name}: ${spaced(turn.reason)}` : name;
 }
 
 function raw(turn) {
