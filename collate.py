@@ -83,11 +83,12 @@ def run(
     outcome.written = bool(outcome.games) and not (strict and outcome.rejects)
     kept = set(outcome.with_row if outcome.written else [])
     rejects, rerun = output.with_name(REJECTS), output.with_name(RERUN)
+    outcome.without_row = rerun_list(rerun, kept, outcome.without_row)
     files: dict[Path, Iterable[str] | bytes] = {
         rejects: lines_of(
             json.dumps(vars(one), ensure_ascii=False) for one in (*outcome.rejects, *outcome.spare_rejects)
         ),
-        rerun: lines_of(rerun_list(rerun, kept, outcome.without_row)),
+        rerun: lines_of(outcome.without_row),
     }
     if not outcome.written:
         replace_files(files)

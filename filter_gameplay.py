@@ -1,7 +1,8 @@
 """Step 2: sorts results into good examples and bad ones, the best rollout of each puzzle.
 
-Reads results files, or folders of them; writes good_examples.jsonl (canonical form) and bad_examples.jsonl; drops every
-rollout but a puzzle's best, and counts what it drops.
+Reads results files, or folders of them; writes good_examples.jsonl (canonical form), bad_examples.jsonl, and the ids of
+the puzzles without a good rollout to rerun_puzzles.txt, which later steps bring up to date; drops every rollout but a
+puzzle's best, and counts what it drops.
 
     uv run python filter_gameplay.py
     uv run python filter_gameplay.py generate_results/offline --puzzles builtin --export-rerun-puzzles
@@ -10,6 +11,7 @@ rollout but a puzzle's best, and counts what it drops.
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from connections_env.puzzles import Puzzle, board_key
 from connections_env.report_source import of_results
 from connections_env.sources import chosen_puzzles
 from connections_env.standings import UNUSED, Standings, fetch, keys_of
-from connections_env.steps import check_writable, lines_of, replace_files, write_rows
+from connections_env.steps import check_writable, lines_of, replace_files
 from connections_env.tables import distribution_table, reasons_table
 from connections_env.terminal import Reporter, counted, notify
 from connections_env.tokens import Limits, Tokenizer, load_tokenizer
@@ -43,6 +45,8 @@ class Sorted:
     bad: list[RejectedRow] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     """Rollouts that are in neither list, by reason."""
+    to_rerun: list[str] = field(default_factory=list)
+    """Ids of the puzzles that have no good rollout."""
     standings: Standings | None = None
     """What they were chosen from."""
 
@@ -117,8 +121,17 @@ def figures(rows: list[GoodRow], tokenizer: Tokenizer) -> dict[str, list[float]]
     }
 
 
-def run(inputs: list[Path], output_dir: Path, args: argparse.Namespace, keys: set[str] | None = None) -> Sorted:
-    """Reads the inputs and writes both streams; where there is no row for either, they stay as they were."""
+def run(
+    inputs: list[Path],
+    output_dir: Path,
+    args: argparse.Namespace,
+    keys: set[str] | None = None,
+    source: Sequence[Puzzle] = (),
+) -> Sorted:
+    """Reads the inputs and writes both streams, and which puzzles are to be run again, those of `source` among them.
+
+    Where there is no row for either stream, all files stay as they were.
+    """
     report, files = Reporter(args.verbose), results_of(inputs)
     if taken := {path.resolve() for path in files} & {(output_dir / name).resolve() for name in (GOOD, BAD)}:
         raise UsageError(f"{shown(taken.pop())} is what this step writes; choose another --output-dir, or give results")
@@ -134,7 +147,14 @@ def run(inputs: list[Path], output_dir: Path, args: argparse.Namespace, keys: se
     result.dropped["unreadable"] = standings.unreadable.total()
     result.dropped["torn last line"] = standings.torn
     if result.good or result.bad:
-        write_rows({output_dir / GOOD: result.good, output_dir / BAD: result.bad})
+        result.to_rerun = rerun_ids(result, source)
+        replace_files(
+            {
+                output_dir / GOOD: lines_of(row.to_line() for row in result.good),
+                output_dir / BAD: lines_of(row.to_line() for row in result.bad),
+                output_dir / RERUN: lines_of(result.to_rerun),
+            }
+        )
     result.standings = standings
     return result
 
@@ -155,10 +175,13 @@ def summary(result: Sorted, output_dir: Path, tokenizer: Tokenizer) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def rerun_ids(result: Sorted, puzzles: list[Puzzle]) -> list[str]:
-    """Ids of the puzzles that have no good rollout: bad ones and missing ones."""
-    good = {board_key(row.info.all_words) for row in result.good}
-    return [puzzle.puzzle_id for puzzle in puzzles if puzzle.key not in good]
+def rerun_ids(result: Sorted, source: Sequence[Puzzle]) -> list[str]:
+    """Ids of the puzzles that have no good rollout: those of a source, bad or missing, and then the other bad ones."""
+    known = {board_key(row.info.all_words) for row in result.good}
+    listed = [puzzle.puzzle_id for puzzle in source if puzzle.key not in known]
+    known |= {puzzle.key for puzzle in source}
+    listed += [row.info.puzzle_id for row in result.bad if board_key(row.info.all_words) not in known]
+    return list(dict.fromkeys(listed))
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -167,7 +190,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "inputs", nargs="*", type=Path, default=[RESULTS], metavar="RESULTS", help="results files or folders of them"
     )
     parser.add_argument(
-        "--export-rerun-puzzles", action="store_true", help=f"write the ids of bad and missing puzzles to {RERUN}"
+        "--export-rerun-puzzles",
+        action="store_true",
+        help=f"list in {RERUN} not only the bad puzzles but also those of --puzzles that are missing",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="name every line that cannot be read")
     add_flags(parser, "files", "puzzles", "tokens.tokenizer", "prices", "report")
@@ -181,16 +206,15 @@ def _filter(args: argparse.Namespace) -> int:
     chosen = any((args.puzzles, args.split, args.puzzle_ids_file, args.num_examples))
     if chosen or args.export_rerun_puzzles:
         puzzles = chosen_puzzles(args, notify)
-    result = run(args.inputs, args.output_dir, args, keys_of(puzzles) if chosen else None)
+    source = puzzles if args.export_rerun_puzzles else []
+    result = run(args.inputs, args.output_dir, args, keys_of(puzzles) if chosen else None, source)
     print(summary(result, args.output_dir, tokenizer))
     found = bool(result.good or result.bad)
-    if found and args.export_rerun_puzzles:
-        ids = rerun_ids(result, puzzles)
-        replace_files({args.output_dir / RERUN: lines_of(ids)})
-        print(f"\n{counted(len(ids), 'puzzle')} to run again -> {shown(args.output_dir / RERUN)}")
+    if found:
+        print(f"\n{counted(len(result.to_rerun), 'puzzle')} to run again -> {shown(args.output_dir / RERUN)}")
     if result.standings and reports.wanted(args):
-        source = of_results(result.standings, results_of(args.inputs), puzzles if chosen else None)
-        reports.make(args, source, Limits())
+        games = of_results(result.standings, results_of(args.inputs), puzzles if chosen else None)
+        reports.make(args, games, Limits())
     return 0 if found else 1
 
 

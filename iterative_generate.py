@@ -218,12 +218,11 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
     keys = None if args.all_puzzles else keys_of(puzzles)
     work.mkdir(parents=True, exist_ok=True)
     async with alone("reduces games in", work):
-        best = filter_gameplay.run([results_folder(args)], work, args, keys)
+        best = filter_gameplay.run([results_folder(args)], work, args, keys, puzzles)
         print(filter_gameplay.summary(best, work, tokenizer), end="\n\n")
         if not best.good:
             print("nothing to export: no good game yet\n")
             return 1
-        replace_files({work / filter_gameplay.RERUN: lines_of(filter_gameplay.rerun_ids(best, puzzles))})
         began = time.monotonic()
         streams = survey([work / filter_gameplay.GOOD], work, limits, tokenizer, report)
         goal = Plan(limits, tokenizer, Ledger(work, offline=args.offline))
@@ -243,12 +242,15 @@ async def export(puzzles: list[Puzzle], args: argparse.Namespace, report: Report
         return 1
     outcome = collate.run([streams[0].output], args.export, tokenizer=tokenizer, limits=limits, report=report)
     report.finish()
-    print(collation_tables.summary(outcome, args.export), end="\n\n")
     # Results may know a puzzle by another id than its source, so what is missing is told by the boards.
     there = {board_key([word for group in row.categories for word in group.members]) for row in outcome.rows}
     missing = [puzzle.puzzle_id for puzzle in puzzles if puzzle.key not in there]
-    others = outcome.without_row if args.all_puzzles else []
-    replace_files({work / RERUN: lines_of(dict.fromkeys([*missing, *others]))})
+    of_source = {puzzle.key for puzzle in puzzles}
+    played = {row.info.puzzle_id: board_key(row.info.all_words) for row in (*best.good, *best.bad)}
+    others = [name for name in outcome.without_row if name in played and played[name] not in of_source]
+    outcome.without_row = list(dict.fromkeys([*missing, *others]))
+    replace_files({work / RERUN: lines_of(outcome.without_row)})
+    print(collation_tables.summary(outcome, args.export), end="\n\n")
     return 0 if outcome.rows else 1
 
 

@@ -208,7 +208,7 @@ async def _reduce(args: argparse.Namespace) -> int:
             progress_every=args.progress_every,
             verbose=args.verbose,
         )
-    print(summary(outcome, time.monotonic() - started))
+    print(summary(outcome, time.monotonic() - started, retried=args.retry_rejected))
     if not outcome.left:
         return 0
     over = len({key for stream in streams for key in stream.over.values()})

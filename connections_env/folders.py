@@ -10,7 +10,7 @@ from pathlib import Path
 from connections_env.files import shown
 from connections_env.leftovers import hold, leftovers, unfinished
 from connections_env.signals import held_back
-from connections_env.steps import replace_files
+from connections_env.steps import replace_files, writing
 from connections_env.terminal import notify
 
 
@@ -18,17 +18,18 @@ from connections_env.terminal import notify
 def new_folder(folder: Path, files: Mapping[str, bytes], check: Callable[[Path], None]) -> Iterator[Callable[[], None]]:
     """Makes a folder beside the one it is to replace, whole on the disk; gives what puts it in its place.
 
-    What was not put in place is removed. Raises OSError, and what `check` raises of the old one once the new one is
-    there, which takes a while.
+    What was not put in place is removed. Raises `CannotWrite`, and what `check` raises of the old one once the new one
+    is there, which takes a while.
     """
     folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=unfinished(folder), dir=folder.parent))
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=unfinished(folder), dir=folder.parent))
     new, old = made / "new", made / "old"
 
     def put_in_place() -> None:
         """Replaces the folder; where that fails, the old one is back."""
-        with held_back():
+        with held_back(), writing(folder):
             if folder.exists():
                 folder.rename(old)
             try:
@@ -41,7 +42,8 @@ def new_folder(folder: Path, files: Mapping[str, bytes], check: Callable[[Path],
     descriptor = os.open(made, os.O_RDONLY)
     try:
         hold(descriptor)
-        replace_files({new / name: content for name, content in files.items()})
+        with writing(folder):  # and not where its files lie meanwhile
+            replace_files({new / name: content for name, content in files.items()})
         check(folder)
         yield put_in_place
     finally:

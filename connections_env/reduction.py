@@ -14,7 +14,7 @@ from connections_env.parsing import Asked
 from connections_env.play import Ask, Disagrees, PromptTooLong
 from connections_env.puzzles import Puzzle, board_key
 from connections_env.records import SIMULATED, Message
-from connections_env.rejects import Finished, Reject, over_what, reject_of
+from connections_env.rejects import CANNOT_FIT, NO_REPLAY, NO_SPARE, Finished, Reject, over_what, reject_of
 from connections_env.rewriting import LEAST, accepted, can_fit, chosen, inside_of, request_id
 from connections_env.steps import spare_row
 from connections_env.terminal import notify
@@ -125,9 +125,8 @@ class Reducer:
                 spare = spare_row(place, board_key(row.info.all_words), row.spares[nth:])
             except (BadRow, FutureRow, Disagrees, OSError) as error:
                 reasons = [f"{place.file}, byte {place.offset}: {error}"]
-                why = "a spare that cannot be used"
                 done.rejects.append(
-                    Reject(puzzle_id=row.info.puzzle_id, rollout_id="", why=why, reasons=reasons, is_spare=True)
+                    Reject(puzzle_id=row.info.puzzle_id, rollout_id="", why=NO_SPARE, reasons=reasons, is_spare=True)
                 )
                 continue
             done.row = await self._reduced(spare, count_row(spare, self.plan.tokenizer), done)
@@ -141,19 +140,23 @@ class Reducer:
         try:
             game = open_game(row, before)
         except Disagrees as error:
-            reject = reject_of(row, row.completion, limits, before, before, "does not replay", [str(error)])
+            reject = reject_of(row, row.completion, limits, before, before, NO_REPLAY, [str(error)])
             done.rejects.append(reject.model_copy(update={"is_spare": done.is_spare}))
             return None
-        while todo := self.plan.todo(game):
+        todo = self.plan.todo(game)
+        done.earlier |= bool(game.models or game.given_up)  # from the ledger: nothing is asked so far
+        while todo:
             await _all([self._shorten(game, turn, target) for turn, target in todo.items()])
             self.plan.end_round(game)
+            todo = self.plan.todo(game)
         done.refusals.update(game.refusals)
         done.kept += len(game.given_up)
         done.asked += game.requests
         if reasons := limits.over(game.counts, items):
+            why = over_what(game.counts, limits, items)
             if not can_fit(before, limits, items):
                 reasons.append(f"it would be over at {LEAST} tokens a reply, so nothing was asked")
-            why = over_what(game.counts, limits, items)
+                why = CANNOT_FIT
             reject = reject_of(row, game.completion, limits, game.counts, before, why, reasons)
             done.rejects.append(reject.model_copy(update={"is_spare": done.is_spare, "refusals": dict(game.refusals)}))
             return None

@@ -9,6 +9,10 @@ from connections_env.examples import GoodRow
 from connections_env.records import Message
 from connections_env.tokens import Counts, Limits
 
+CANNOT_FIT = "cannot be made to fit, nothing asked"
+NO_REPLAY = "does not replay"
+NO_SPARE = "a spare that cannot be used"
+
 
 class Reject(BaseModel):
     """A line of reduce_rejects.jsonl: a game that does not fit, as far as it was reduced. Nothing is counted of a
@@ -45,7 +49,14 @@ class Finished:
     """Replies whose every rewriting was refused."""
     refusals: Counter[str] = field(default_factory=Counter)
     asked: int = 0
-    """Requests made for it; 0 where all of it was paid for earlier."""
+    """Requests made for it."""
+    earlier: bool = False
+    """Was anything of it paid for by an earlier run?"""
+
+    @property
+    def cannot_fit(self) -> bool:
+        """Could the game itself not fit however short its reasoning? Nothing was asked for it then."""
+        return any(reject.why == CANNOT_FIT and not reject.is_spare for reject in self.rejects)
 
 
 def over_what(counts: Counts, limits: Limits, items: int) -> str:

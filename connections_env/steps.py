@@ -34,6 +34,35 @@ MADE_BY = {
     "reduce_rejects.jsonl": "reduce_tokens.py",
 }
 StepRow = TypeVar("StepRow", GoodRow, RejectedRow, JobRow)
+MENDED_BY = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.EISDIR: "move it away",
+    errno.EACCES: "mend the permissions",
+    errno.EPERM: "mend the permissions",
+    errno.EROFS: "mend the permissions",
+}
+
+
+class CannotWrite(OSError):
+    """A file or folder that could not be put in its place, and what to do; as one line."""
+
+    def __init__(self, path: Path, error: OSError):
+        super().__init__(error.errno, error.strerror or type(error).__name__, str(path))
+
+    def __str__(self) -> str:
+        mend = MENDED_BY.get(self.errno or 0, "mend that")
+        return f"cannot write {shown(Path(self.filename))}: {self.strerror}; {mend}, then run the same command again"
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Any OSError in this block is about this path: raises `CannotWrite`."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotWrite(path, error) from error
 
 
 def check_input(path: Path, maker: str | None = None) -> None:
@@ -138,32 +167,45 @@ def write_rows(files: Mapping[Path, Iterable[Rollout]]) -> None:
 def replace_files(files: Mapping[Path, Iterable[str] | bytes]) -> None:
     """Puts files with these lines or bytes in the place of others: all or, where one cannot be written, none.
 
-    Raises OSError. All of them lie on the disk, whole, before the first takes its place.
+    Raises `CannotWrite`. All of them lie on the disk, whole, before the first takes its place.
     """
     written: dict[Path, Path] = {}
     descriptors: list[int] = []
     try:
         for path, lines in files.items():
-            if path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for left in leftovers(path):
-                with contextlib.suppress(OSError):  # another user's, say
-                    left.unlink()
-            descriptor, name = tempfile.mkstemp(prefix=unfinished(path), dir=path.parent)
-            descriptors.append(descriptor)
-            written[path] = Path(name)
-            hold(descriptor)
-            with os.fdopen(descriptor, "wb", closefd=False) as file:
-                file.writelines([lines] if isinstance(lines, bytes) else (line.encode() for line in lines))
-                file.flush()
-                os.fsync(file.fileno())
-            written[path].chmod(0o644)
+            with writing(path):
+                if path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                for left in leftovers(path):
+                    with contextlib.suppress(OSError):  # another user's, say
+                        left.unlink()
+                descriptor, name = tempfile.mkstemp(prefix=unfinished(path), dir=path.parent)
+                descriptors.append(descriptor)
+                written[path] = Path(name)
+                hold(descriptor)
+                written[path].chmod(0o644)
+            _fill(descriptor, path, lines)
         with held_back():
             for path, temporary in written.items():
-                temporary.replace(path)
+                with writing(path):
+                    temporary.replace(path)
     finally:
         for temporary in written.values():
             temporary.unlink(missing_ok=True)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _fill(descriptor: int, path: Path, lines: Iterable[str] | bytes) -> None:
+    """Brings the lines or bytes that are to lie at a path to the disk."""
+    file = os.fdopen(descriptor, "wb", closefd=False)
+    try:
+        with file:
+            file.writelines([lines] if isinstance(lines, bytes) else (line.encode() for line in lines))
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        if error.filename is not None:  # a file that the lines are read from
+            raise
+        raise CannotWrite(path, error) from error

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from connections_env.terminal import printable
 
 
-def share(part: int, whole: int) -> str:
-    """A count with its share of the whole."""
-    return f"{part:,} ({part / whole:.1%})" if whole else "0"
+def share(part: int, whole: int, of: str = "") -> str:
+    """A count with its share of the whole, which may be named: `3 (75.0% of the rows)`."""
+    named = f" of {of}" if of else ""
+    return f"{part:,} ({part / whole:.1%}{named})" if whole else "0"
 
 
 def distribution_table(rows: Mapping[str, Sequence[float]]) -> str:

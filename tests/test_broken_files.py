@@ -163,6 +163,11 @@ def make_steps(folder: Path) -> None:
     assert ran(prep_doctoring, "--output-dir", folder)[0] == 0
 
 
+CANNOT_WRITE = re.compile(
+    r"error: cannot write [\w.]+: File too large; allow larger files \(ulimit -f\), then run the same command again"
+)
+
+
 @pytest.mark.parametrize("room", [0, 100, 2000])
 def test_a_step_that_cannot_write_leaves_the_files_of_the_run_before_and_no_other(tmp_path: Path, room: int) -> None:
     make_steps(tmp_path)
@@ -176,16 +181,41 @@ def test_a_step_that_cannot_write_leaves_the_files_of_the_run_before_and_no_othe
             (prep_doctoring, []),
             (reduce_tokens, ["-b", server.url]),
             (collate, []),
+            (collate, ["--format", "hf", "--license", "mit", "--test-size", "0"]),
+            (filter_gameplay, ["in", "--report", "games.html"]),
         ]
         for script, argv in steps:
             before = contents(tmp_path)
             with room_for(room):
                 status, _, err = ran(script, *argv)
             assert status == 1, script
-            assert "File too large" in one_line(err)
+            assert CANNOT_WRITE.fullmatch(one_line(err)), err
             assert contents(tmp_path) == before
             assert ran(script, *argv)[0] == 0
         assert len(server.seen) == asked
+
+
+def test_a_doctor_whose_own_files_do_not_fit_names_them_and_the_next_run_has_its_games(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_steps(tmp_path)
+    before = contents(tmp_path)
+
+    def full(**_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("connections_env.steps.tempfile.mkstemp", full)
+        status, _, err = ran(doctor_gameplay, "--offline", "--results-dir", "in", "--player-strength", "best")
+    assert (status, one_line(err)) == (
+        1,
+        "error: cannot write doctored_gameplay.jsonl: No space left on device; make room, then run the same command "
+        "again",
+    )
+    assert contents(tmp_path).keys() - before.keys() == {"in/results_2.jsonl"}
+    status, out, _ = ran(doctor_gameplay, "--offline", "--results-dir", "in", "--player-strength", "best")
+    assert status == 0
+    assert re.search(r"jobs with a good game in the results already: [1-9]", out)
 
 
 def last_guess(seen: Seen) -> str:

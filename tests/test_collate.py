@@ -883,7 +883,9 @@ def test_a_run_that_fails_replaces_nothing(here, monkeypatch, capsys):
     monkeypatch.setattr("connections_env.outputs.jsonl", full)
     assert collated([good(A)]) == 1
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
-    assert capsys.readouterr().err == "error: [Errno 28] No space left on device\n"
+    assert capsys.readouterr().err == (
+        "error: cannot write sft_examples.jsonl: No space left on device; make room, then run the same command again\n"
+    )
 
 
 PARENT = {"rollout_id": "x", "turns": 1}
@@ -1011,7 +1013,10 @@ def test_a_file_that_cannot_be_written_leaves_the_others_as_they_were(here, monk
     assert len(synced) == nth
     Path("more.jsonl").unlink()
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
-    assert capsys.readouterr().err.endswith("error: [Errno 28] No space left on device\n")
+    name = ("sft_rejects.jsonl", "rerun_puzzles.txt", "sft_examples.jsonl")[nth - 1]
+    assert capsys.readouterr().err.endswith(
+        f"error: cannot write {name}: No space left on device; make room, then run the same command again\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["sft_rejects.jsonl", "rerun_puzzles.txt"])
@@ -1023,7 +1028,9 @@ def test_a_folder_in_the_way_of_a_file_leaves_the_others_as_they_were(here, caps
     assert collated([good(A), good(B)], name="more.jsonl") == 1
     Path("more.jsonl").unlink()
     assert {path.name: path.read_bytes() for path in here.iterdir() if path.is_file()} == before
-    assert capsys.readouterr().err.endswith(f"error: [Errno 21] is a folder: '{name}'\n")
+    assert capsys.readouterr().err.endswith(
+        f"error: cannot write {name}: is a folder; move it away, then run the same command again\n"
+    )
 
 
 def test_inputs_of_another_kind_alone_leave_the_rejects_of_the_last_run(here, capsys):

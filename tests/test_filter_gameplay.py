@@ -501,7 +501,7 @@ def test_rows_of_no_use_are_counted_by_reason(run, results):
         "{",
     )
     _, out, err = run()
-    assert out.partition("Rollouts in neither:\n\n")[2] == (
+    assert out.partition("Rollouts in neither:\n\n")[2].rpartition("\n0 puzzles to run again")[0] == (
         "  empty:                                   2 (28.6%)\n"
         "  unreadable:                              2 (28.6%)\n"
         "  another rollout of the puzzle is better: 1 (14.3%)\n"
@@ -574,10 +574,10 @@ def earlier(tmp_path):
     return lambda: [name for name in OUTPUTS if (tmp_path / "out" / name).read_text() != "of an earlier run\n"]
 
 
-def test_a_run_that_succeeds_replaces_both_outputs_and_leaves_nothing_beside_them(run, results, earlier, tmp_path):
+def test_a_run_that_succeeds_replaces_all_its_outputs_and_leaves_nothing_beside_them(run, results, earlier, tmp_path):
     results(won(board(0)))
     assert run()[0] == 0
-    assert earlier() == ["good_examples.jsonl", "bad_examples.jsonl"]
+    assert earlier() == [*OUTPUTS]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(OUTPUTS)
 
 
@@ -653,10 +653,19 @@ def test_step_1_takes_the_file_of_puzzles_to_run_again(run, results, tmp_path, m
     assert sorted(row["info"]["puzzle_id"] for row in rows) == ["made-1", "made-2", "made-3"]
 
 
-def test_without_the_flag_no_list_is_written(run, results, tmp_path):
-    results(lost(board(0)))
-    run()
-    assert not (tmp_path / "out" / "rerun_puzzles.txt").exists()
+def test_without_the_flag_the_bad_puzzles_of_the_results_are_listed_and_no_source_is_read(run, results, tmp_path):
+    results(lost(board(7)), won(board(0)), lost(board(2)), empty(board(3)))
+    status, out, _ = run()
+    path = tmp_path / "out" / "rerun_puzzles.txt"
+    assert (status, path.read_text()) == (0, "made-7\nmade-2\n")
+    assert out.endswith(f"\n\n2 puzzles to run again -> {path}\n")
+
+
+def test_a_bad_puzzle_is_listed_by_the_id_of_its_source_and_once(run, results, tmp_path):
+    source = puzzle_file(tmp_path / "puzzles.jsonl", boards(2))
+    results(won(board(0)), json.loads(lost(board(1)).to_line().replace('"made-1"', '"another-name"')))
+    assert run("--export-rerun-puzzles", "--puzzles", source)[0] == 0
+    assert (tmp_path / "out" / "rerun_puzzles.txt").read_text() == "made-1\n"
 
 
 # Tables
@@ -689,7 +698,8 @@ def test_the_summary_tells_both_files_and_the_distributions_to_the_letter(run, r
         "  reward                    5      5.10      5.25      5.50      5.50      5.27\n\n"
         "Why the bad ones are bad:\n\n"
         "  invalid guess: 2 (25.0%)\n"
-        "  game lost:     1 (12.5%)\n"
+        "  game lost:     1 (12.5%)\n\n"
+        f"3 puzzles to run again -> {folder}/rerun_puzzles.txt\n"
     )
     assert err == ""
 
@@ -781,4 +791,4 @@ def test_help_says_what_the_step_reads_and_writes(capsys):
 def test_a_folder_of_outputs_is_made(results, tmp_path, capsys):
     path, out = results(won(board(0))), tmp_path / "deep" / "er"
     assert main([os.fspath(path), "--output-dir", os.fspath(out)]) == 0
-    assert sorted(file.name for file in out.iterdir()) == ["bad_examples.jsonl", "good_examples.jsonl"]
+    assert sorted(file.name for file in out.iterdir()) == sorted(OUTPUTS)

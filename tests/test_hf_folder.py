@@ -544,7 +544,9 @@ def test_a_disk_that_fills_up_leaves_the_earlier_folder_and_nothing_half_written
 
     monkeypatch.setattr(os, "fsync", full)
     assert export(games=[good(PLAIN), good(FIVE, "RRRR")]) == 1
-    assert capsys.readouterr().err.endswith("error: [Errno 28] No space left on device\n")
+    assert capsys.readouterr().err.endswith(
+        "error: cannot write sft_dataset: No space left on device; make room, then run the same command again\n"
+    )
     assert files() == before
     assert sorted(path.name for path in here.iterdir()) == names
 

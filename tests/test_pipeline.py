@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import collate
 import doctor_gameplay
 import filter_gameplay
+import generate_rollouts
 import iterative_generate
 import prep_doctoring
 import reduce_tokens
@@ -120,6 +121,37 @@ def test_the_export_is_what_the_steps_by_hand_make_of_the_same_results(tmp_path,
     made = lines(tmp_path / "sft_examples.jsonl")
     assert len(made) > 3
     assert made == lines(tmp_path / "export" / "sft_examples.jsonl")
+
+
+@pytest.mark.parametrize("doctored", [True, False])
+def test_every_puzzle_of_the_results_has_a_row_or_is_listed_to_run_again(tmp_path, monkeypatch, doctored):
+    monkeypatch.chdir(tmp_path)
+    said(generate_rollouts, "--offline", "-n", "24", "--results-dir", "res", "--player-strength", "middle")
+    steps = [(filter_gameplay, ["res"]), (prep_doctoring, [])]
+    steps += [(doctor_gameplay, ["--offline", "--results-dir", "res"])] if doctored else []
+    for step, argv in steps:
+        said(step, *argv)
+    bad = {json.loads(line)["info"]["puzzle_id"] for line in lines(tmp_path / "bad_examples.jsonl")}
+    told = said(reduce_tokens, "--offline", "--max-game-tokens", "1200")
+    listed = lines(tmp_path / "rerun_puzzles.txt")
+    assert f"\n{len(listed)} puzzles without a row -> rerun_puzzles.txt\n" in told
+    told = said(collate, "--max-game-tokens", "900")
+    listed = lines(tmp_path / "rerun_puzzles.txt")
+    assert f"\npuzzles without a row: {len(listed)} -> rerun_puzzles.txt, " in told
+    rows = {json.loads(line)["puzzle_id"].removeprefix("puzzle-") for line in lines(tmp_path / "sft_examples.jsonl")}
+    played = {json.loads(line)["info"]["puzzle_id"] for line in lines(tmp_path / "res" / "results_1.jsonl")}
+    assert len(played) == 24
+    assert {*listed} == played - rows
+    assert len(listed) == len({*listed})
+    assert bool(bad & rows) is doctored
+
+
+def test_the_last_count_of_puzzles_without_a_row_that_an_export_tells_is_that_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = said(iterative_generate, "--offline", "--results-dir", "res", "-n", "16", "--export", "out/sft.jsonl")
+    listed = lines(tmp_path / "out" / "rerun_puzzles.txt")
+    assert listed
+    assert f"puzzles without a row: {len(listed)} -> out/rerun_puzzles.txt" in told
 
 
 def test_an_export_without_a_good_game_is_exit_1_and_no_file(tmp_path, monkeypatch, capsys):

@@ -242,8 +242,8 @@ def test_a_row_within_limits_passes_unchanged_and_needs_no_key_and_no_endpoint(c
     out, err = capsys.readouterr()
     assert re.sub(r"[\d.]+ s$", "T s", out, flags=re.MULTILINE) == (
         "  rows:                 1\n"
-        "  within limits:        1 (100.0%)\n"
-        "  over a limit:         0 (0.0%)\n"
+        "  within limits:        1 (100.0% of the rows)\n"
+        "  over a limit:         0 (0.0% of the rows)\n"
         "  reduced:              0\n"
         "  spare in its place:   0\n"
         "  rejected:             0\n"
@@ -292,7 +292,7 @@ def test_both_streams_are_reduced_in_one_command(capsys):
     assert [row.reduced for row in read("good_examples_reduced.jsonl")] == [True, False]
     assert [row.reduced for row in read("doctored_gameplay_reduced.jsonl")] == [True]
     out = capsys.readouterr().out
-    assert "  over a limit:         2 (66.7%)\n  reduced:              2 (100.0%)\n" in out
+    assert "  over a limit:         2 (66.7% of the rows)\n  reduced:              2 (100.0% of those over)\n" in out
     assert "  replies shortened:    3\n" in out
     assert out.endswith(
         "2 rows -> good_examples_reduced.jsonl\n1 row -> doctored_gameplay_reduced.jsonl\n"
@@ -402,7 +402,7 @@ def test_what_is_paid_for_already_is_written_again_without_a_key(monkeypatch, ca
     monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
     assert main([]) == 0
     assert output.read_bytes() == before
-    assert "  paid for earlier:     1 (100.0%)\n" in capsys.readouterr().out
+    assert "  paid for earlier:     1 (100.0% of those over)\n" in capsys.readouterr().out
 
 
 def test_no_more_is_asked_for_a_game_once_a_reply_over_its_limit_stays_as_it_was():
@@ -481,7 +481,72 @@ def test_a_game_that_cannot_fit_is_rejected_before_anything_is_paid():
     with Server(obliging) as server:
         assert reduced(server, "--max-game-tokens", 300) == 0
     assert server.seen == []
+    assert rejects()[0]["why"] == "cannot be made to fit, nothing asked"
     assert rejects()[0]["reasons"][-1] == "it would be over at 120 tokens a reply, so nothing was asked"
+
+
+def test_what_became_of_every_row_is_told_before_a_run_and_after_it(capsys):
+    """One that fits, one to be asked for, one that cannot fit and one whose row does not replay."""
+    broken = good(board(3), 100, 5, 5)
+    write(
+        GOOD,
+        good(board(1), 3, 3, 3),
+        good(board(0), 100, 3, 3),
+        good(board(4, groups=6), *[8] * 5),
+        broken.model_copy(update={"guess_history": broken.guess_history[::-1]}),
+    )
+    flags = ("--max-game-tokens", 600)
+    assert main(["--dry-run", *map(str, flags)]) == 0
+    told = capsys.readouterr().out.partition("\n\n")[2]
+    assert told.partition("  replies to shorten")[0] == (
+        "  rows:                 4\n"
+        "  within limits:        1 (25.0% of the rows)\n"
+        "  over a limit:         3 (75.0% of the rows)\n"
+        "  to be reduced:        1 (33.3% of those over)\n"
+        "  cannot fit:           1 (33.3% of those over)\n"
+        "  does not replay:      1 (33.3% of those over)\n"
+    )
+    for _ in range(2):
+        with Server(obliging) as server:
+            assert reduced(server, *flags) == 0
+        out = capsys.readouterr().out
+        assert "  cannot fit:           1 (33.3% of those over), nothing asked\n" in out
+        assert ("  paid for earlier:     1 (33.3% of those over)\n" in out) is (not server.seen)
+
+
+def test_what_cannot_be_asked_for_was_not_paid_for_earlier_and_a_retry_says_why_it_asks_for_nothing(capsys):
+    write(GOOD, good(board(0), 100, 5, 5), good(board(1), 100, 5, 5))
+    flags = ("--offline", "--max-game-tokens", "300")
+    for retry in ([], ["--retry-rejected"]):
+        assert main([*flags, *retry]) == 0
+        out = capsys.readouterr().out
+        assert "paid for earlier" not in out
+        assert "  cannot fit:           2 (100.0% of those over), nothing asked\n" in out
+        why = "\n\n--retry-rejected had nothing to ask for: cannot be made to fit these limits: 2\n\n"
+        assert (why in out) is bool(retry)
+    assert main(["--offline", "--max-game-tokens", "9999", "--max-reply-tokens", "9999", "--retry-rejected"]) == 0
+    assert "--retry-rejected had nothing to ask for: no game is rejected\n" in capsys.readouterr().out
+
+
+def test_a_rejected_game_is_told_with_the_ways_on(capsys):
+    write(GOOD, good(board(0), 100, 5, 5), good(board(1), 5, 5, 5))
+    with Server([completion("No.")]) as server:
+        assert reduced(server, "--output-dir", "my files", GOOD) == 0
+        out = capsys.readouterr().out
+        assert out.endswith(
+            "1 puzzle without a row -> my files/rerun_puzzles.txt\n\n"
+            "1 puzzle has no row now: its games were rejected, but it counts as good, so iterative_generate.py does "
+            "not play it again. With the other flags of these runs:\n"
+            "  uv run python reduce_tokens.py --retry-rejected --output-dir 'my files'  # asks once more for 1 game\n"
+            "  uv run python generate_rollouts.py --puzzle-ids-file 'my files/rerun_puzzles.txt'  "
+            "# plays all it lists afresh\n"
+        )
+        assert reduced(server, "--output-dir", "my files", GOOD, "--dry-run") == 0
+        assert "  rejected earlier:     1 (100.0% of those over)\n" in capsys.readouterr().out
+    with Server(obliging) as server:
+        assert reduced(server, "--output-dir", "my files", GOOD, "--retry-rejected") == 0
+    assert "has no row" not in capsys.readouterr().out
+    assert Path("my files/rerun_puzzles.txt").read_text() == ""
 
 
 # Spares
@@ -515,7 +580,7 @@ def test_the_next_good_rollout_takes_the_place_of_a_game_that_does_not_fit(capsy
     assert "not a good game: game lost" in found[1]["reasons"][0]
     assert "a row of another puzzle lies there now" in found[2]["reasons"][0]
     out = capsys.readouterr().out
-    assert "  reduced:              0 (0.0%)\n  spare in its place:   1 (100.0%)\n" in out
+    assert "  reduced:              0 (0.0% of those over)\n  spare in its place:   1 (100.0% of those over)\n" in out
     assert not Path("rerun_puzzles.txt").exists()
 
 
@@ -562,7 +627,7 @@ def test_a_stopped_run_leaves_the_old_output_and_the_next_pays_only_for_the_rest
     assert Path("good_examples_reduced.jsonl").read_text() == "old\n"
     assert not Path(REJECTS).exists()
     out, err = capsys.readouterr()
-    assert "  unfinished:           6 (60.0%)\n" in out
+    assert "  unfinished:           6 (60.0% of those over)\n" in out
     assert "stopped: the token budget is used up: 440 of 400 tokens\n" in err
     assert err.endswith(
         "4 of 10 rows are finished, the outputs are as they were; what was paid for is kept: run the same command "
@@ -575,7 +640,7 @@ def test_a_stopped_run_leaves_the_old_output_and_the_next_pays_only_for_the_rest
         assert reduced(server, "-c", 1) == 0
     assert len(server.seen) == 6
     assert len(read("good_examples_reduced.jsonl")) == 10
-    assert "  paid for earlier:     4 (40.0%)\n" in capsys.readouterr().out
+    assert "  paid for earlier:     4 (40.0% of those over)\n" in capsys.readouterr().out
 
 
 def test_games_that_cannot_be_made_to_fit_are_paid_for_once_unless_asked():
@@ -920,8 +985,9 @@ def test_dry_run_tells_the_plan_calls_nobody_and_writes_nothing(capsys, monkeypa
     assert re.sub(r"about [\d,]*\d", "about N", out) == (
         f"  made-0: reply 2 has {counts.replies[1]:,} of 1,024 tokens: reply 2 to 819\n\n"
         "  rows:                 2\n"
-        "  over a limit:         1 (50.0%)\n"
-        "  to be reduced:        1\n"
+        "  within limits:        1 (50.0% of the rows)\n"
+        "  over a limit:         1 (50.0% of the rows)\n"
+        "  to be reduced:        1 (100.0% of those over)\n"
         "  replies to shorten:   1\n"
         "  tokens in:            about N\n"
         "  tokens out:           about N, and what the model thinks\n"
@@ -979,7 +1045,9 @@ def test_a_row_of_the_wrong_kind_is_named_by_file_and_line_and_counted(capsys):
     )
     assert "good_examples.jsonl:3: expected a JSON object, got 'nul'; skipped" in err
     assert out.startswith(
-        "  rows:                 3\n  skipped:              2 (66.7%)\n  within limits:        1 (100.0%)\n"
+        "  rows:                 3\n"
+        "  skipped:              2 (66.7% of the lines)\n"
+        "  within limits:        1 (100.0% of the rows)\n"
     )
 
 
