@@ -287,15 +287,14 @@ def test_files_that_belong_together_are_all_old_or_all_new_when_a_step_is_stoppe
     tmp_path: Path, number: signal.Signals, what: str, nth: int, kept: bool
 ) -> None:
     results_file(Path("in/results_1.jsonl"), [won(board(0))])
-    for name in ("good_examples.jsonl", "bad_examples.jsonl"):
+    outputs = ("good_examples.jsonl", "bad_examples.jsonl", "rerun_puzzles.txt")
+    for name in outputs:
         Path(name).write_text("old\n")
     before = contents(tmp_path)
     ended(start("filter_gameplay", "in", code=stop_at(what, nth, number)), 130)
     now = contents(tmp_path)
     assert set(now) == set(before)
-    assert {name for name in now if now[name] == b"old\n"} == (
-        {"good_examples.jsonl", "bad_examples.jsonl"} if kept else set()
-    )
+    assert {name for name in now if now[name] == b"old\n"} == ({*outputs} if kept else set())
 
 
 SLOW_READERS = """
