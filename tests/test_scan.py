@@ -122,3 +122,14 @@ def monkeypatch_block():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("connections_env.files._BLOCK", 7)
         yield
+
+
+@pytest.mark.parametrize("ending", ["", "\n"])
+def test_a_line_nested_without_end_is_no_row_and_stops_nothing(tmp_path, ending):
+    path = results_file(tmp_path / "results_1.jsonl", [won(board(0))])
+    with path.open("a") as file:
+        file.write("[" * 50_000 + "]" * 50_000 + ending)
+    standings, told = read(tmp_path)
+    assert [*standings.by_puzzle] == [board(0).key]
+    assert (standings.torn, standings.unreadable.total()) == ((0, 1) if ending else (1, 0))
+    assert len(told) == 1
