@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 REDRAW_EVERY = 0.2  # seconds
+SILENT_AFTER = 30.0  # seconds without an answer, and this many times as long as it took so far from one to the next,
+SILENT_GAPS = 10  # from which on no time left is promised
 RATE_WINDOW = 30.0  # seconds over which tokens a second are averaged: replies come in bursts
 SEPARATOR = " | "
 
@@ -51,6 +53,8 @@ class Progress:
         self._verdicts, self._clock = verdicts, clock
         self._began, self._before, self._retries_before = clock(), endpoint.usage, endpoint.retries
         self._cost_before = endpoint.cost
+        self._answered, self._answers = self._began, endpoint.answers
+        self._answers_before = endpoint.answers
         self._samples = deque([(self._began, 0)])  # when, and how many tokens had come by then
         self._bar: tqdm[Any] | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -101,7 +105,7 @@ class Progress:
         told = [
             f"{self.done:,}/{games} in {duration(elapsed)}",
             self._verdicts(),
-            f"{duration(elapsed / share - elapsed)} left" if share else "",
+            self._left(now, share),
             self._spent(share, narrow=narrow),
         ]
         beside = [
@@ -111,6 +115,16 @@ class Progress:
         speed = f"{short(rate)}{'/s' if narrow else ' tokens/s'}" if rate else ""
         told += [speed, *beside] if narrow else [*beside, speed]
         return [field for field in told if field]
+
+    def _left(self, now: float, share: float | None) -> str:
+        """The time left; where answers have been due for long, since when: nobody can tell then."""
+        if self._answers != self.endpoint.answers or not self.endpoint.in_flight:
+            self._answered, self._answers = now, self.endpoint.answers
+        elapsed, silent = now - self._began, now - self._answered
+        usual = (self._answered - self._began) / max(self._answers - self._answers_before, 1)
+        if share and silent >= max(SILENT_AFTER, SILENT_GAPS * usual):
+            return f"no answer for {duration(silent)}"
+        return f"{duration(elapsed / share - elapsed)} left" if share else ""
 
     def _share_done(self) -> float | None:
         """The part of the work that is done, games under way counted as half done; None before the first has ended.

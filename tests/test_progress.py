@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,25 @@ def test_a_run_is_told_of_from_its_first_request_to_its_end() -> None:
     assert told(one, final=True) == (
         "8/8 games in 1:00:00 | 8 good, 0 bad | 1.7M tokens | 1,200 retries | 200 tokens/s"
     )
+
+
+def test_a_run_that_gets_no_answer_promises_no_time_left() -> None:
+    clock, asked = Clock(), endpoint()
+    one = Progress("game", 8, asked, lambda: "", every=30, clock=clock)
+    waiting: Any = object()
+    asked._in_flight.add(waiting)
+    one.begun, one.ended, one.done, asked.answers = 4, 1, 1, 10
+    clock.now += 50
+    assert told(one) == "1/8 games in 0:50 | 1:50 left | 1 in flight"
+    clock.now += 49  # less than ten times as long as from one answer to the next
+    assert "left" in told(one)
+    clock.now += 1
+    assert told(one) == "1/8 games in 1:40 | no answer for 0:50 | 1 in flight"
+    asked.answers = 11
+    assert "left" in told(one)
+    clock.now += 600
+    asked._in_flight.clear()  # nothing is due
+    assert "no answer" not in told(one)
 
 
 def test_one_game_is_no_games() -> None:
