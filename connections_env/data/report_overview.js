@@ -39,12 +39,15 @@ function showOverview(all, games, rulesets) {
 
 function lead(all) {
   const made = all.about.made.replace("T", " ").replace("+00:00", " UTC");
-  const models = Object.keys(all.models).filter(Boolean);
+  // The simulated player goes by no other name, and how much of it is its work is told behind.
+  const models = Object.keys(all.models).filter((name) => name && name !== "simulated");
   const by = models.length > 3 ? `${models.length} models` : models.join(", ");
   return [
     `${plural(all.games, "game")} in ${plural(all.files.length, "file")} of ${all.about.title}`,
     ...(by ? [", played by ", said(by)] : []),
-    all.simulated ? `; ${all.simulated === all.games ? "all" : count(all.simulated)} simulated` : "",
+    all.simulated
+      ? `, ${all.simulated === all.games ? "all" : count(all.simulated)} with the simulated player`
+      : "",
     `. Made ${made}.`,
   ];
 }
