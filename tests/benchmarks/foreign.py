@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import tempfile
+from itertools import count
 from pathlib import Path
 
 from connections_env.records import Rollout
@@ -51,13 +52,14 @@ def in_verifiers(row: Rollout) -> str:
 def write_foreign(own: Path, folder: Path) -> float:
     """The games of our rows as other rows; gives the size of all in MB."""
     known: dict[str, str] = {}
+    number = count()  # no two rows are alike, or they would be copies of one
     for path in sorted(own.glob("results_*.jsonl")):
         with path.open(encoding="utf-8") as lines, (folder / path.name).open("w", encoding="utf-8") as out:
-            for nth, line in enumerate(lines):
+            for line in lines:
                 game = line[line.index('"prompt"') : line.index('"usage"')]  # all but its ids
                 if game not in known:
                     known[game] = in_verifiers(Rollout.model_validate_json(line))
-                out.write(known[game][:-1] + f', "nth": {nth}}}\n')
+                out.write(known[game][:-1] + f', "nth": {next(number)}}}\n')
     return sum(path.stat().st_size for path in folder.glob("results_*.jsonl")) / 1e6
 
 
