@@ -8,6 +8,7 @@ from typing import Any
 
 from connections_env.arguments import UsageError
 from connections_env.boards import linking_terms
+from connections_env.formats import parquet
 from connections_env.puzzles import Puzzle
 from connections_env.steps import check_writable, lines_of, replace_files
 
@@ -78,7 +79,6 @@ def terms_text(terms: tuple[str, ...]) -> str:
 
 def _replace_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     import pyarrow
-    import pyarrow.parquet
 
     text, texts, figure = pyarrow.string(), pyarrow.list_(pyarrow.string()), pyarrow.float64()
     types = {
@@ -87,6 +87,4 @@ def _replace_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     }
     # Said and not inferred, since a column of nulls would have no type, nor one that looks like dates the right one.
     schema = pyarrow.schema([(name, types.get(name, text)) for name in rows[0]])
-    sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=schema), sink)
-    replace_files({path: bytes(sink.getvalue())})
+    replace_files({path: parquet(pyarrow.Table.from_pylist(list(rows), schema=schema))})

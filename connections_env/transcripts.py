@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connections_env.boards import word
+from connections_env.formats import SPEAKERS
 from connections_env.items import item_list, text_of
 from connections_env.parsing import Reply, read_themes
 from connections_env.prompts import rules
@@ -17,7 +18,7 @@ from connections_env.records import Rollout
 from connections_env.rulesets import RULESETS, Ruleset
 
 NOT_TOLD = "(its theme is not told)"
-_ROLES = {"human": "user", "gpt": "assistant"}  # of sharegpt
+_ROLES = {speaker: role for role, speaker in SPEAKERS.items()}  # of sharegpt
 _OPENING = re.compile(r"The board holds \d+ items: (\d+) groups of \d+\.\n\nItems: (\[`.*`\])", re.DOTALL)
 _GUESS = re.compile(r"<guess>(\[`.*`\])</guess>\s*\Z", re.DOTALL)
 _RIGHT = re.compile(r"Correct!(?: The theme is: (.*))?")

@@ -346,26 +346,24 @@ def test_a_429_pauses_every_worker() -> None:
     assert all(later >= 41 - 0.01 for later in times[2:])
 
 
-def test_a_429_that_comes_during_a_pause_prolongs_it_for_every_worker() -> None:
-    steps = {1: Sent(body=refusal(429).raw, status=429, headers={"Retry-After": "100"}, after=20)}
-    steps[2] = refusal(429, Retry_After="40")
+def asked_again_after(at_21: str, at_2: str, *delays: float) -> list[float]:
+    """When requests go out after refusals, of the second one at 21 s and of the third at 2 s, with these waits."""
+    steps = {1: Sent(body=refusal(429).raw, status=429, headers={"Retry-After": at_21}, after=20)}
+    steps[2] = refusal(429, Retry_After=at_2)
     wire = Wire(lambda seen: steps.get(seen.nth, FINE))
-    for answer in wire.asks(0, 1, 2, 3):  # the second is refused at 21 for 100 s, the third at 2 for 40 s
+    for answer in wire.asks(*delays):
         answered(answer)
     times = [seen.at - wire.seen[0].at for seen in wire.seen]
     assert [round(at) for at in times[:3]] == [0, 1, 2]
-    assert all(later >= 121 - 0.01 for later in times[3:])
+    return times[3:]
+
+
+def test_a_429_that_comes_during_a_pause_prolongs_it_for_every_worker() -> None:
+    assert all(later >= 121 - 0.01 for later in asked_again_after("100", "40", 0, 1, 2, 3))
 
 
 def test_a_429_that_asks_for_less_during_a_pause_does_not_shorten_it() -> None:
-    steps = {1: Sent(body=refusal(429).raw, status=429, headers={"Retry-After": "5"}, after=20)}
-    steps[2] = refusal(429, Retry_After="100")
-    wire = Wire(lambda seen: steps.get(seen.nth, FINE))
-    for answer in wire.asks(0, 1, 2, 30):  # the second is refused at 21 for 5 s, the third at 2 for 100 s
-        answered(answer)
-    times = [seen.at - wire.seen[0].at for seen in wire.seen]
-    assert [round(at) for at in times[:3]] == [0, 1, 2]
-    assert all(later >= 102 - 0.01 for later in times[3:])
+    assert all(later >= 102 - 0.01 for later in asked_again_after("5", "100", 0, 1, 2, 30))
 
 
 def test_a_429_without_a_hint_pauses_every_worker_for_a_moment() -> None:

@@ -41,6 +41,16 @@ def export(*flags, games=None, layout="hf"):
     return collate.main(["good.jsonl", "--no-default-exclude", "--format", layout, *hf, *flags])
 
 
+def refused_in_a_line(capsys, *flags):
+    """What is said of flags that cannot be meant, in one line."""
+    with pytest.raises(SystemExit) as end:
+        export(*flags)
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
 def load(folder="sft_dataset", *config, **options):
     import datasets
 
@@ -671,12 +681,7 @@ def test_a_folder_needs_a_license(here, capsys):
     ],
 )
 def test_a_license_is_one_that_the_hub_knows(capsys, given, told):
-    with pytest.raises(SystemExit) as end:
-        export("--license", given)
-    assert end.value.code == 2
-    error = capsys.readouterr().err
-    assert told in error
-    assert error.count("\n") == 1
+    assert told in refused_in_a_line(capsys, "--license", given)
 
 
 def test_what_is_published_names_no_folder_of_this_machine(here):
